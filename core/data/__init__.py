@@ -1,0 +1,1 @@
+"""Training and measuring data: the sprite world, where everything a paper reports is known exactly."""

@@ -1,0 +1,1 @@
+"""What the papers report about a clip, each number with its definition and unit."""

@@ -1,0 +1,1 @@
+"""Prompt schedules: text and numbers keyed to frames, and how they blend between keys."""

@@ -1,0 +1,122 @@
+"""Read a schedule such as `0: a red ball` or `0:1.0, 8:0.5`, and weigh its keys at every frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EASINGS = ("linear", "smooth", "hold")
+
+_KEY = re.compile(r'\s*(?:(\d+)|"(\d+)")\s*:\s*')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*,?\s*')
+_NUMBER = re.compile(r"\s*(\d+)\s*:\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A value that holds at one frame, counted from 0: a prompt (str) or a number (float)."""
+
+    frame: int
+    value: str | float
+
+
+def parse_prompts(text: str) -> tuple[Key, ...]:
+    """Read prompts keyed to frames, sorted by frame: one `frame: text` a line, or `"0": "text", "8": "text"`.
+
+    Empty lines and lines that start with # are skipped. Raises ValueError with the line number for anything
+    else.
+    """
+    keys: list[Key] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            keys += _prompts_of_line(line, number)
+    return _in_order(keys, "Prompt schedule", "0: a red ball")
+
+
+def _prompts_of_line(line: str, number: int) -> list[Key]:
+    keys, position = [], 0
+    while position < len(line.rstrip()):
+        head = _KEY.match(line, position)
+        if head is None:
+            raise ValueError(
+                f"Prompt schedule line {number}: expected 'frame: text' as in '0: a red ball', "
+                f"got '{line[position:].strip()}'"
+            )
+        frame, rest = int(head[1] or head[2]), line[head.end() :]
+        quoted = _QUOTED.match(rest)
+        if quoted is None and not rest.strip(' ,\t"'):
+            raise ValueError(
+                f'Prompt schedule line {number}: frame {frame} has no text; write {frame}: "" for none'
+            )
+        if quoted is None:
+            return [*keys, Key(frame, rest.strip().rstrip(","))]
+        keys.append(Key(frame, re.sub(r"\\(.)", r"\1", quoted[1])))
+        position = head.end() + quoted.end()
+    return keys
+
+
+def parse_values(text: str) -> tuple[Key, ...]:
+    """Read numbers keyed to frames, sorted by frame: `0:1.0, 8:0.5`, parted by commas or lines.
+
+    Empty text gives no keys. Raises ValueError that shows the entry which is not `frame:number`.
+    """
+    keys = []
+    for entry in filter(str.strip, re.split(r"[,\n]", text)):
+        match = _NUMBER.fullmatch(entry)
+        if match is None:
+            raise ValueError(
+                f"Value schedule: expected 'frame:number' as in '0:1.0, 8:0.5', got '{entry.strip()}'"
+            )
+        keys.append(Key(int(match[1]), float(match[2])))
+    return _in_order(keys, "Value schedule", "0:1.0, 8:0.5") if keys else ()
+
+
+def _in_order(keys: list[Key], title: str, example: str) -> tuple[Key, ...]:
+    if not keys:
+        raise ValueError(f"{title} has no keys; write for example '{example}'")
+    ordered = sorted(keys, key=lambda key: key.frame)
+    for before, after in zip(ordered, ordered[1:], strict=False):
+        if before.frame == after.frame:
+            raise ValueError(f"{title} has two entries for frame {after.frame}")
+    return tuple(ordered)
+
+
+def check_range(keys: Sequence[Key], frames: int) -> None:
+    """Raise ValueError when a key lies past the last frame of a clip of `frames` frames."""
+    for key in keys:
+        if key.frame >= frames:
+            raise ValueError(
+                f"Schedule key {key.frame} is past the last frame of the clip, {frames - 1} ({frames} frames)"
+            )
+
+
+def key_weights(keys: Sequence[Key], frames: Sequence[int], easing: str = "linear") -> Tensor:
+    """Weight of each key at each frame index in `frames`: (len(frames), len(keys)) float32, rows sum to 1.
+
+    Before the first key the first holds, after the last the last. Between two keys the weights cross
+    linearly, or along a half cosine ("smooth"), or the earlier key holds until the next ("hold").
+    """
+    if easing not in EASINGS:
+        raise ValueError(f"Easing is '{easing}', expected one of {', '.join(EASINGS)}")
+    at = torch.tensor([key.frame for key in keys], dtype=torch.float64)
+    when = torch.tensor(list(frames), dtype=torch.float64).clamp(at[0], at[-1])
+    after = torch.searchsorted(at, when, right=True).clamp(max=len(keys) - 1)
+    before = (after - 1).clamp(min=0)
+    share = (when - at[before]) / (at[after] - at[before]).clamp(min=1.0)
+    if easing == "smooth":
+        share = (1 - torch.cos(torch.pi * share)) / 2
+    elif easing == "hold":
+        share = torch.floor(share)
+    weights = torch.zeros(len(when), len(keys), dtype=torch.float64)
+    weights.scatter_add_(1, before[:, None], (1 - share)[:, None])
+    weights.scatter_add_(1, after[:, None], share[:, None])
+    return weights.float()
+
+
+def values_at(keys: Sequence[Key], frames: Sequence[int], easing: str = "linear") -> Tensor:
+    """Value of a number schedule at each frame index in `frames`: (len(frames),) float32."""
+    return key_weights(keys, frames, easing) @ torch.tensor([float(key.value) for key in keys])

@@ -1,0 +1,133 @@
+"""`python -m core.training RECIPE ...`: train a part of the demo family. Each run resumes from its own folder.
+
+    autoencoder  RUN                      pictures <-> latents
+    latents      RUN --autoencoder RUN    draw and encode the clips that the next two read
+    base         RUN --latents RUN        text encoder and UNet (add --clip-share for clips)
+    motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq. 13)
+    export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from . import autoencoder, latents
+from .base_model import Words, checkpoint_tensors
+from .diffusion import Batch, Family, train_base, train_motion
+from .loop import Plan
+
+
+def parse(arguments=None):
+    """Command line -> namespace; every option has the value that the shipped demo was made with where it matters."""
+    parser = argparse.ArgumentParser(prog="core.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe", choices=sorted(RECIPES))
+    parser.add_argument("folder", type=Path, help="the run's folder (for export: the demo folder)")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16" if torch.cuda.is_available() else "fp32")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = torch's choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--average", type=float, default=0.998, help="decay of the weight average")
+    parser.add_argument("--autoencoder", type=Path, help="finished autoencoder run")
+    parser.add_argument("--latents", type=Path, nargs="+", help="finished latents runs")
+    parser.add_argument("--from", dest="start", type=Path, nargs="*", default=[], help="runs whose weights to start from")
+    parser.add_argument("--tokenizer", type=Path, default=_tokenizer(), help="folder with CLIP's vocab.json and merges.txt")
+    parser.add_argument("--stills", type=int, default=24, help="pictures a step (latents: pictures to draw)")
+    parser.add_argument("--clips", type=int, default=2, help="clips a step (latents: clips to draw)")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--crop", type=int, default=48, help="autoencoder: side of the training crops")
+    parser.add_argument("--clip-share", type=float, default=0.0, help="base: share of the steps that see clips")
+    parser.add_argument("--lambda1", type=float, default=0.0, help="motion: weight of the neighbour term of Eq. 13")
+    parser.add_argument("--lambda2", type=float, default=0.0, help="motion: weight of the keyframe term of Eq. 13")
+    parser.add_argument("--window", type=int, default=2, help="motion: k of Eq. 13")
+    parser.add_argument("--keyframes", type=int, nargs="*", default=[], help="motion: keyframe indices of Eq. 13")
+    return parser.parse_args(arguments)
+
+
+def _tokenizer():
+    host = os.environ.get("COMFYUI_PATH")
+    return Path(host) / "comfy" / "sd1_tokenizer" if host else None
+
+
+def _plan(options):
+    names = ("steps", "folder", "learning_rate", "seed", "average", "precision")
+    return Plan(**{name: getattr(options, name) for name in names})
+
+
+def _family(options):
+    if options.tokenizer is None:
+        raise ValueError("No tokenizer: give --tokenizer FOLDER, or set COMFYUI_PATH to a ComfyUI that brings one.")
+    family = Family(Words(options.tokenizer), device=options.device, seed=options.seed)
+    return family.load(_weights(options.start))
+
+
+def _weights(folders):
+    names = ("unet", "text", "motion")
+    return {n: load_file(f / f"{n}.safetensors") for f in folders for n in names if (f / f"{n}.safetensors").exists()}
+
+
+def _batch(options):
+    return Batch(options.stills, options.clips, options.frames, options.clip_share)
+
+
+def _autoencoder(options):
+    weights = autoencoder.train_autoencoder(_plan(options), crop=options.crop, device=options.device)
+    autoencoder.save(weights, options.folder)
+
+
+def _latents(options):
+    encoder, _ = autoencoder.load(options.autoencoder, options.device)
+    latents.build(encoder, options.folder, options.stills, options.clips, options.frames, options.seed)
+
+
+def _base(options):
+    data = latents.Latents(*options.latents)
+    autoencoder.save(train_base(_family(options), data, _plan(options), _batch(options)), options.folder)
+
+
+def _motion(options):
+    terms = {name: getattr(options, name) for name in ("lambda1", "lambda2", "window", "keyframes")}
+    data = latents.Latents(*options.latents)
+    weights = train_motion(_family(options), data, _plan(options), _batch(options), **terms)
+    autoencoder.save(weights, options.folder)
+
+
+def _export(options):
+    """checkpoints/ and animatediff_models/ under the demo folder, fp16."""
+    from ..motion.layouts import save_motion_module
+
+    weights = _weights(options.start)
+    pair = [load_file(options.autoencoder / f"{n}.safetensors") for n in ("encoder", "decoder")]
+    tensors = checkpoint_tensors(weights["unet"], weights["text"], *pair)
+    target = options.folder / "checkpoints" / "choreographer_demo.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous() for k, v in tensors.items()}, target.with_suffix(".part"))
+    target.with_suffix(".part").replace(target)
+    motion = options.folder / "animatediff_models" / "choreographer_demo_motion.safetensors"
+    motion.parent.mkdir(parents=True, exist_ok=True)
+    save_motion_module(_family(options).motion.half(), motion)
+
+
+RECIPES = {
+    "autoencoder": _autoencoder,
+    "latents": _latents,
+    "base": _base,
+    "motion": _motion,
+    "export": _export,
+}
+
+
+def main(arguments=None):
+    """Run one recipe."""
+    options = parse(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    RECIPES[options.recipe](options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Recipes: the demo's still-image model with its text encoder (optionally on clips too), and a motion module on a frozen one."""
+
+import contextlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..motion.attach import MotionState, attach
+from ..motion.model import MotionConfig, MotionModel
+from ..motion.sites import find_sites
+from .base_model import HEADS, LAYERS, WIDTHS, make_text_encoder, make_unet
+from .latents import Latents
+from .loop import Trainer
+from .losses import Diffusion, ccdm_loss
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees: `stills` pictures; `clips` clips of `frames`; `clip_share` of the steps are clips; `drop` of the
+    captions are emptied, for classifier-free guidance.
+    """
+
+    stills: int = 24
+    clips: int = 2
+    frames: int = 16
+    clip_share: float = 0.0
+    drop: float = 0.1
+
+
+class Family:
+    """UNet, text encoder and motion model together, as the recipes train them."""
+
+    def __init__(self, words, widths=WIDTHS, device="cpu", seed=0):
+        torch.manual_seed(seed)
+        self.words, self.device = words, device
+        self.unet, self.text = make_unet(widths).to(device), make_text_encoder().to(device)
+        config = MotionConfig(
+            channels=tuple(widths), layers_per_block=LAYERS, mid_block=True, heads=HEADS, name="choreographer_demo"
+        )
+        self.motion = MotionModel(config).to(device)
+        self.state = MotionState()
+        self.attachment = attach(self.motion, find_sites(self.unet, mid_block=True), self.state)
+
+    def predict(self, noisy, steps, texts, frames=0):
+        """Noise prediction for stills (B, 4, h, w), or with `frames` for clips folded as (B F, 4, h, w)."""
+        self.state.active, self.state.frames = frames > 0, frames
+        context = self.text(self.words(texts).to(self.device)).last_hidden_state
+        if frames:
+            context, steps = context.repeat_interleave(frames, 0), steps.repeat_interleave(frames, 0)
+        with _attention(self.device):
+            return self.unet(noisy, steps, context, return_dict=False)[0]
+
+    def load(self, weights):
+        """Take state dicts by name ("unet", "text", "motion"), leaving absent ones as they are."""
+        for name, tensors in weights.items():
+            getattr(self, name).load_state_dict(tensors)
+        return self
+
+
+def _attention(device):
+    """On CPUs the plain attention: the fused one's backward pass took a third longer a step (measured, 16x16 latents)."""
+    return sdpa_kernel(SDPBackend.MATH) if torch.device(device).type == "cpu" else contextlib.nullcontext()
+
+
+def _dropped(texts, share, generator):
+    drop = torch.rand(len(texts), generator=generator) < share
+    return ["" if d else text for text, d in zip(texts, drop.tolist(), strict=True)]
+
+
+def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=None):  # noqa: B008
+    """Text encoder and UNet on stills; where `batch.clip_share` > 0 also on clips with the motion model in place.
+
+    Seeing clips is what teaches the cross attention that "left" and "pans" mean something: no still shows it.
+    Returns averaged state dicts "unet", "text" (and "motion").
+    """
+    still = Diffusion(("scaled_linear", "linear"), family.device)
+    moving = Diffusion(("linear",), family.device)
+    modules = {"unet": family.unet, "text": family.text}
+    if batch.clip_share > 0:
+        modules["motion"] = family.motion
+
+    def loss(step, generator):
+        if torch.rand((), generator=generator) < batch.clip_share:
+            return _clip_loss(family, data, moving, batch, generator, {})
+        latents, texts = data.draw_stills(batch.stills, generator)
+        noisy, noise, steps = still.noised(latents.to(family.device), generator)
+        predicted = family.predict(noisy, steps, _dropped(texts, batch.drop, generator))
+        return (predicted.float() - noise).square().mean()
+
+    return Trainer(modules, loss, plan, progress, stop).resume().run().averaged()
+
+
+def train_motion(family, data: Latents, plan, batch=Batch(), progress=None, stop=None, **terms):  # noqa: B008
+    """The motion module alone on the frozen model, with the CCDM objective (Eq. 13; `terms` as in `frame_weights`)."""
+    family.unet.requires_grad_(False)
+    family.text.requires_grad_(False)
+    moving = Diffusion((family.motion.config.beta_schedule,), family.device)
+    batch = replace(batch, clip_share=1.0)
+
+    def loss(step, generator):
+        return _clip_loss(family, data, moving, batch, generator, terms)
+
+    return Trainer({"motion": family.motion}, loss, plan, progress, stop).resume().run().averaged()
+
+
+def _clip_loss(family, data, diffusion, batch, generator, terms):
+    latents, texts = data.draw_clips(batch.clips, batch.frames, generator)
+    noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
+    texts = _dropped(texts, batch.drop, generator)
+    predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames)
+    return ccdm_loss(predicted.unflatten(0, noisy.shape[:2]), noise, **terms)

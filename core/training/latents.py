@@ -1,0 +1,101 @@
+"""A folder of encoded sprite-world clips: what the diffusion recipes read, so that no step waits for a picture.
+
+`latents.safetensors` holds `stills` (N, 4, h, w) and `clips` (M, F, 4, h, w) in fp16; `captions.json` the texts.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..data.render import render_images
+from ..data.scene import sample_scene
+
+
+def encode_images(encoder, images, batch=16):
+    """(N, H, W, 3) float32 0..1 -> latents (N, 4, H/8, W/8) fp16, in bf16 on processors and cards that have it."""
+    device = next(encoder.parameters()).device
+    out = []
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        for start in range(0, len(images), batch):
+            x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2)
+            x = x.to(device, memory_format=torch.channels_last)
+            out.append(encoder(x).half().cpu())
+    return torch.cat(out)
+
+
+def build(encoder, folder, stills, clips, frames=16, seed=1, progress=print):
+    """Draw and encode `stills` single pictures and `clips` clips of `frames`; writes the folder, under temporary names."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    still_parts, clip_parts, still_texts, clip_texts = [], [], [], []
+    while len(still_texts) < stills:
+        scenes = [sample_scene(rng, frames) for _ in range(min(16, stills - len(still_texts)))]
+        images = np.concatenate([render_images(s, frames=[int(rng.integers(frames))]) for s in scenes])
+        still_parts.append(encode_images(encoder, images))
+        still_texts += [s.caption for s in scenes]
+        if len(still_texts) % 1600 == 0:
+            progress(f"{len(still_texts)}/{stills} stills")
+    for number in range(clips):
+        scene = sample_scene(rng, frames)
+        clip_parts.append(encode_images(encoder, render_images(scene)))
+        clip_texts.append(scene.caption)
+        if (number + 1) % 100 == 0:
+            progress(f"{number + 1}/{clips} clips")
+    tensors = {"stills": torch.cat(still_parts)} if still_parts else {}
+    tensors |= {"clips": torch.stack(clip_parts)} if clip_parts else {}
+    _write(folder, tensors, still_texts, clip_texts)
+
+
+def _write(folder, tensors, still_texts, clip_texts):
+    for name, write in (
+        ("captions.json", lambda p: p.write_text(json.dumps({"stills": still_texts, "clips": clip_texts}))),
+        ("latents.safetensors", lambda p: save_file(tensors, p)),
+    ):
+        part = folder / (name + ".part")
+        write(part)
+        part.replace(folder / name)
+
+
+class Latents:
+    """One or more such folders in memory: `stills`, `clips` (lists of fp16 tensors) and their captions."""
+
+    def __init__(self, *folders):
+        self.stills, self.clips, self.still_captions, self.clip_captions = [], [], [], []
+        for folder in map(Path, folders):
+            if not (folder / "latents.safetensors").exists():
+                raise ValueError(f"No encoded clips in {folder}; make them first with the `latents` recipe.")
+            tensors = load_file(folder / "latents.safetensors")
+            captions = json.loads((folder / "captions.json").read_text())
+            self.stills += tensors.get("stills", [])
+            self.clips += tensors.get("clips", [])
+            self.still_captions += captions["stills"]
+            self.clip_captions += captions["clips"]
+
+    def draw_stills(self, count, generator):
+        """`count` pictures, half of them frames of clips: (count, 4, h, w) float32 and captions."""
+        picks = torch.randint(len(self.stills), (count,), generator=generator).tolist()
+        latents, texts = [], []
+        frames = len(self.clips[0]) if self.clips else 0
+        for number, pick in enumerate(picks):
+            if number % 2 and frames:
+                clip = int(torch.randint(len(self.clips), (1,), generator=generator))
+                latents.append(self.clips[clip][pick % frames].float())
+                texts.append(self.clip_captions[clip])
+            else:
+                latents.append(self.stills[pick].float())
+                texts.append(self.still_captions[pick])
+        return torch.stack(latents), texts
+
+    def draw_clips(self, count, frames, generator):
+        """`count` runs of `frames` consecutive frames: (count, frames, 4, h, w) float32 and captions."""
+        spare = min(map(len, self.clips), default=0) - frames
+        if spare < 0:
+            raise ValueError(f"The encoded clips have {spare + frames} frames, the recipe asks for {frames}.")
+        picks = torch.randint(len(self.clips), (count,), generator=generator).tolist()
+        starts = torch.randint(spare + 1, (count,), generator=generator).tolist()
+        latents = [self.clips[c][s : s + frames].float() for c, s in zip(picks, starts, strict=True)]
+        return torch.stack(latents), [self.clip_captions[c] for c in picks]

@@ -1,0 +1,157 @@
+"""The one training loop: seeded, checkpointed, resumable, averaged weights, a progress bar and a loss curve.
+
+A recipe gives modules and a loss; every random number of step `n` comes from `step_seed(seed, n)`, so a run that was
+stopped and resumed draws what an uninterrupted one would have drawn.
+"""
+
+import contextlib
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .curve import draw_curve
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast: steps; peak learning_rate with warmup steps and a cosine to a tenth; seed; averaging decay;
+    precision "fp32" or "bf16" (autocast); save_every steps a checkpoint; folder for checkpoints and the curve.
+    """
+
+    steps: int
+    folder: Path
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    seed: int = 0
+    average: float = 0.998
+    weight_decay: float = 0.01
+    precision: str = "fp32"
+    save_every: int = 250
+
+    def rate(self, step):
+        """Learning rate at a step."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        part = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * part)))
+
+
+def step_seed(seed, step):
+    """A 63-bit seed for one step of one run, the same on every machine."""
+    return (seed * 1_000_003 + step * 7_919 + 12_345) % (1 << 63)
+
+
+class Trainer:
+    """Trains `modules` (name -> nn.Module; only parameters that require grad) on `loss(step, generator)`.
+
+    After `run()`, `averaged()` gives the smoothed weights, name -> state dict. `stop` is polled every step: when it
+    returns True the run saves a checkpoint and returns, keeping what was learnt.
+    """
+
+    def __init__(self, modules, loss, plan, progress=None, stop=None):
+        self.modules, self.loss, self.plan = modules, loss, plan
+        self.progress, self.stop = progress or bar, stop or (lambda: False)
+        self.accelerator = _accelerator(plan.precision)
+        self.names = [f"{m}.{n}" for m, mod in modules.items() for n, p in mod.named_parameters() if p.requires_grad]
+        self.parameters = [p for mod in modules.values() for p in mod.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise ValueError("Nothing to train: no parameter of the given modules requires a gradient.")
+        self.device = self.parameters[0].device
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay)
+        self.shadow = [p.detach().clone() for p in self.parameters]
+        self.step, self.losses = 0, []
+
+    @property
+    def checkpoint(self):
+        """Where the run is kept."""
+        return Path(self.plan.folder) / "checkpoint.pt"
+
+    def resume(self):
+        """Go on from the folder's checkpoint, if there is one of the same parameters."""
+        if not self.checkpoint.exists():
+            return self
+        kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if kept["names"] != self.names:
+            raise ValueError(f"{self.checkpoint.name} in {self.plan.folder} belongs to another model; use a new folder.")
+        for p, value, shadow, average in zip(self.parameters, kept["values"], self.shadow, kept["shadow"], strict=True):
+            p.data.copy_(value)
+            shadow.copy_(average)
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.step, self.losses = kept["step"], kept["losses"]
+        return self
+
+    def run(self):
+        """Train to the end of the plan or until `stop`; returns self."""
+        started, first = time.monotonic(), self.step
+        while self.step < self.plan.steps and not self.stop():
+            self.losses.append(self._one_step())
+            self.step += 1
+            self.progress(self.step, self.plan.steps, self.losses, (time.monotonic() - started) / (self.step - first))
+            if self.step % self.plan.save_every == 0:
+                self.save()
+        self.save()
+        return self
+
+    def averaged(self):
+        """Smoothed weights: module name -> state dict on the CPU, with the frozen entries as they are."""
+        average = dict(zip(self.names, self.shadow, strict=True))
+        return {
+            m: {k: average.get(f"{m}.{k}", v).detach().cpu().clone() for k, v in mod.state_dict().items()}
+            for m, mod in self.modules.items()
+        }
+
+    def save(self):
+        """Write checkpoint and curve, each under a temporary name first."""
+        if os.environ.get("RANK", "0") != "0":
+            return
+        Path(self.plan.folder).mkdir(parents=True, exist_ok=True)
+        kept = {"names": self.names, "values": [p.detach() for p in self.parameters], "shadow": self.shadow}
+        kept |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "losses": self.losses}
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(kept, part)
+        part.replace(self.checkpoint)
+        draw_curve(self.losses, Path(self.plan.folder) / "loss.png")
+
+    def _one_step(self):
+        generator = torch.Generator("cpu").manual_seed(step_seed(self.plan.seed + int(os.environ.get("RANK", "0")), self.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.rate(self.step)
+        with _autocast(self.device, self.plan.precision):
+            loss = self.loss(self.step, generator)
+        loss.backward()
+        if self.accelerator:
+            self.accelerator.reduce([p.grad for p in self.parameters if p.grad is not None], "mean")
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        decay = min(self.plan.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
+        return loss.item()
+
+
+def bar(step, steps, losses, seconds):
+    """Text progress: a line a hundred steps, and one at the end."""
+    if step % 50 == 0 or step == steps:
+        recent = sum(losses[-100:]) / len(losses[-100:])
+        left = (steps - step) * seconds / 60
+        filled = "#" * (20 * step // steps)
+        print(f"[{filled:<20}] {step}/{steps} loss {recent:.4f} {seconds:.3f} s/step, {left:.1f} min left", flush=True)
+
+
+def _autocast(device, precision):
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def _accelerator(precision):
+    """Hugging Face accelerate when `accelerate launch` started several processes, else None."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    from accelerate import Accelerator
+
+    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)

@@ -1,0 +1,53 @@
+"""Denoising losses: plain epsilon prediction, and CCDM's with its neighbour and keyframe terms."""
+
+import torch
+
+from ..schedules import alphas_cumprod
+
+
+class Diffusion:
+    """Adds noise by one or several beta schedules; with several, each item draws its own.
+
+    A still-image model trained on both schedules denoises well under either, which is what lets one checkpoint serve
+    plain sampling (scaled_linear) and a motion module's (linear).
+    """
+
+    def __init__(self, schedules, device="cpu"):
+        self.kept = torch.stack([alphas_cumprod(name) for name in schedules]).float().to(device)
+
+    def noised(self, latents, generator, noise=None):
+        """(B, ...) clean latents -> noisy latents, noise, timesteps (B,); one timestep an item."""
+        count, device = len(latents), latents.device
+        steps = torch.randint(self.kept.shape[1], (count,), generator=generator)
+        which = torch.randint(len(self.kept), (count,), generator=generator)
+        if noise is None:
+            noise = torch.randn(latents.shape, generator=generator).to(device)
+        kept = self.kept[which.to(device), steps.to(device)].view(-1, *[1] * (latents.ndim - 1))
+        return kept.sqrt() * latents + (1 - kept).sqrt() * noise, noise, steps.to(device)
+
+
+def frame_weights(frames, lambda1=0.0, lambda2=0.0, window=2, keyframes=(), device=None):
+    """Weight of each frame's squared error under CCDM Eq. 13, (F,), mean 1.
+
+    Eq. 13 adds to each frame's noise loss `lambda1` times the losses of its 2k+1 neighbours (k = `window`, the frame
+    itself included as printed) and `lambda2` times those of the keyframes. "t+i" is read as a frame offset. Summed over
+    the clip, that is one weight a frame: 1 + lambda1 * (frames whose window holds it) + lambda2 * F * (is a keyframe).
+    The mean is divided out, so the lambdas change the balance and not the learning rate.
+
+    Raises: ValueError for a keyframe outside the clip.
+    """
+    bad = [k for k in keyframes if not 0 <= k < frames]
+    if bad:
+        raise ValueError(f"Keyframe {bad[0]} is outside the clip, which has frames 0 to {frames - 1}.")
+    place = torch.arange(frames, device=device)
+    inside = (place[:, None] - place[None, :]).abs() <= window
+    weights = 1 + lambda1 * inside.sum(0).float()
+    for keyframe in keyframes:
+        weights[keyframe] += lambda2 * frames
+    return weights / weights.mean()
+
+
+def ccdm_loss(predicted, noise, **terms):
+    """CCDM Eq. 13: (B, F, C, H, W) predicted and true noise -> scalar; `terms` as in `frame_weights`."""
+    error = (predicted.float() - noise.float()).square().mean((0, 2, 3, 4))
+    return (frame_weights(len(error), device=error.device, **terms) * error).mean()

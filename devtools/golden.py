@@ -1,0 +1,68 @@
+"""`dev.py golden DIR`: check every golden file in a folder against the pack. Runs inside the environment.
+
+A format is a file name pattern and a checker in CHECKERS; a checker yields `Finding`s. It reads from the file
+itself what to compute (its gammas, seeds, sizes), so that other files of the same formats work too.
+"""
+
+import fnmatch
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from zipfile import BadZipFile
+
+from safetensors import SafetensorError
+
+from .golden_formats.ddim_schedule import check_ddim_schedule
+from .golden_formats.finding import Finding
+from .golden_formats.noise_prior import check_noise_prior, check_noise_statistics
+
+NO_DATA = {".md", ".py"}
+# what reading or comparing a broken file, or one of another format, raises
+UNREADABLE = (KeyError, ValueError, TypeError, OSError, RuntimeError, BadZipFile, SafetensorError)
+
+CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
+    "noise_prior*.npz": check_noise_prior,
+    "noise_prior*stats*.json": check_noise_statistics,
+    "*ddim_schedule*.safetensors": check_ddim_schedule,
+}
+
+
+def check_file(path: Path) -> tuple[str, bool]:
+    """The line of one file, and whether it must count as a failure."""
+    checker = next(
+        (check for pattern, check in CHECKERS.items() if fnmatch.fnmatch(path.name, pattern)), None
+    )
+    if checker is None:
+        return "no checker yet", False
+    try:
+        findings = list(checker(path))
+    except UNREADABLE as error:
+        return f"FAILS: cannot be checked: {type(error).__name__}: {error}", True
+    if not findings:
+        return "FAILS: nothing in it has the names of its format", True
+    worst: Finding = max(findings, key=lambda finding: finding.strain)
+    broken = [finding for finding in findings if not finding.holds]
+    count = f"worst of {len(findings)}: {worst.name}"
+    verdict = "FAILS: " + ", ".join(finding.name for finding in broken[:4]) if broken else "holds"
+    return f"max|d|/max|ref| {worst.measure:.2e} (bound {worst.bound:.0e}, {count})  {verdict}", bool(broken)
+
+
+def main(arguments: list[str]) -> int:
+    """Check the folder named on the command line; 1 when a file fails, 2 when there is nothing to check."""
+    folder = Path(arguments[0]) if len(arguments) == 1 else None
+    if folder is None or not folder.is_dir():
+        print("usage: dev.py golden DIR, a folder with golden files", file=sys.stderr)
+        return 2
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in NO_DATA)
+    failures, unchecked = 0, 0
+    for path in files:
+        line, failed = check_file(path)
+        failures, unchecked = failures + failed, unchecked + (line == "no checker yet")
+        print(f"{path.relative_to(folder)}: {line}", flush=True)
+    held = len(files) - failures - unchecked
+    print(f"{held} hold, {failures} fail, {unchecked} have no checker yet")
+    return 1 if failures else 0 if files else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""NOISE objects for the host's samplers, and LATENTs that already carry their noise.
+
+A NOISE is anything with `seed` and `generate_noise(latent) -> noise`; `SamplerCustomAdvanced` hands it the
+LATENT dict. The whole batch of a latent is one clip: latent i is frame i, or frame `batch_index[i]` where the
+host says which frames of a longer clip these are. So a part cut out of a clip gets the noise those frames had
+in the whole clip.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import comfy.sample
+import torch
+
+from ...core.noise import NoiseLayout, check_gamma, gaussian_prior, seeded
+
+
+@dataclass(frozen=True)
+class ClipNoise:
+    """Noise of a clip; `draw(frames, shape)` gives (frames, *shape), beginning alike for every length."""
+
+    seed: int
+    draw: Callable[[int, tuple[int, ...]], torch.Tensor]
+
+    def generate_noise(self, latent: dict) -> torch.Tensor:
+        """Noise in the shape and dtype of latent["samples"], (F, C, h, w), on the CPU."""
+        samples = latent["samples"]
+        if samples.is_nested:
+            raise ValueError(
+                "The latent is nested (several streams); a clip's noise needs one (frames, C, h, w)."
+            )
+        places = latent.get("batch_index")
+        if places is None:
+            places = range(samples.shape[0])
+        places = [int(place) for place in places]
+        if len(places) != samples.shape[0] or min(places) < 0:
+            raise ValueError(f"The latent has {samples.shape[0]} frames, its batch_index says {places}.")
+        noise = self.draw(max(places) + 1, tuple(samples.shape[1:]))
+        return noise[places].to(samples.dtype)
+
+
+def prior_noise(seed: int, gamma: float) -> ClipNoise:
+    """3-D Gaussian prior as a NOISE; gamma in [-1, 1] is the correlation of neighbouring frames."""
+    check_gamma(gamma)
+    return ClipNoise(seed, lambda frames, shape: gaussian_prior(frames, shape, gamma, seeded(seed)))
+
+
+def layout_noise(seed: int, layout: NoiseLayout) -> ClipNoise:
+    """A noise layout as a NOISE."""
+    return ClipNoise(seed, lambda frames, shape: layout.draw(frames, shape, seed))
+
+
+def _starts_at_maximum(model_sampling, sigma: float) -> bool:
+    """Whether the host's samplers take this sigma for pure noise, scaled by sqrt(1 + sigma^2)."""
+    highest = float(model_sampling.sigma_max)
+    return sigma > highest or math.isclose(sigma, highest, rel_tol=1e-5)
+
+
+def noised_latent(model, noise, sigmas: torch.Tensor, latent: dict) -> dict:
+    """Noise a LATENT, so that `KSamplerAdvanced` with add_noise "disable" samples as if it drew `noise`.
+
+    A sampler starts at x = s noise + in(latent), s being sigma, or sqrt(1 + sigma^2) at the highest sigma,
+    and `in` the latent format's scaling. Without noise it starts at in(samples). So this gives out(x), `out`
+    undoing `in`: the same start up to the rounding of one multiplication and one division (about 1e-7).
+
+    Raises ValueError for empty sigmas, a noise mask (the sampler would take the noise for picture), or a
+    model whose samplers scale a latent as well as its noise.
+    """
+    if len(sigmas) == 0:
+        raise ValueError("SIGMAS is empty (denoise is 0), so there is no first sigma to add noise for.")
+    if "noise_mask" in latent:
+        raise ValueError(
+            "The latent has a noise mask, which needs the latent without noise: use 'Noise Prior KSampler'."
+        )
+    sampling = model.get_model_object("model_sampling")
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    drawn = noise.generate_noise({**latent, "samples": samples}).to(torch.float32)
+    sigma = sigmas[0].to(torch.float32).cpu()
+    whole = _starts_at_maximum(sampling, float(sigma))
+    probe = torch.ones_like(drawn)
+    if not torch.equal(sampling.noise_scaling(sigma, torch.zeros_like(drawn), probe, whole), probe):
+        raise ValueError(
+            "This model's samplers scale a latent by its noise level: use 'SamplerCustomAdvanced'."
+        )
+    picture = samples.to(drawn)
+    if torch.count_nonzero(picture) > 0:  # the host leaves an empty latent as it is
+        picture = model.get_model_object("process_latent_in")(picture)
+    start = sampling.noise_scaling(sigma, drawn, picture, whole)
+    return {**latent, "samples": model.get_model_object("process_latent_out")(start)}

@@ -1,0 +1,90 @@
+"""Prompt and value schedules: what is read, what is refused, how keys weigh."""
+
+import pytest
+import torch
+from choreographer.core.prompts.blend import blend, same_length
+from choreographer.core.prompts.schedule import (
+    Key,
+    check_range,
+    key_weights,
+    parse_prompts,
+    parse_values,
+    values_at,
+)
+
+
+def test_lines_and_quotes_give_the_same_keys():
+    expected = (Key(0, "a red ball, soft light"), Key(8, "a (blue:1.2) ball"))
+    assert parse_prompts("0: a red ball, soft light\n\n# later\n8: a (blue:1.2) ball,\n") == expected
+    assert parse_prompts('"0": "a red ball, soft light", "8": "a (blue:1.2) ball"') == expected
+    assert parse_prompts('8: "a (blue:1.2) ball"\n0 :"a red ball, soft light",') == expected
+
+
+def test_quotes_may_hold_quotes_and_nothing():
+    assert parse_prompts(r'0: "a \"red\" ball", 4: ""') == (Key(0, 'a "red" ball'), Key(4, ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0: a\nmasterpiece", "line 2: expected 'frame: text'.*got 'masterpiece'"),
+        ("0: a\n\n-3: b", "line 3: expected"),
+        ("0: a\n4:", "line 2: frame 4 has no text"),
+        ('0: "a", b', "line 1: expected 'frame: text'.*got 'b'"),
+        ("0: a\n0: b", "two entries for frame 0"),
+        ("  \n# nothing", "no keys"),
+    ],
+)
+def test_mistakes_name_their_line(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_prompts(text)
+
+
+def test_values():
+    assert parse_values("0:1.0, 8:0.5") == (Key(0, 1.0), Key(8, 0.5))
+    assert parse_values("8:.5\n0 : -1") == (Key(0, -1.0), Key(8, 0.5))
+    assert parse_values("  ") == ()
+    with pytest.raises(ValueError, match="expected 'frame:number'.*got '4=1'"):
+        parse_values("0:1, 4=1")
+
+
+def test_keys_past_the_clip_are_refused():
+    check_range(parse_values("0:1, 15:0"), 16)
+    with pytest.raises(ValueError, match="key 16 is past the last frame of the clip, 15"):
+        check_range(parse_values("0:1, 16:0"), 16)
+
+
+@pytest.mark.parametrize("easing", ["linear", "smooth", "hold"])
+def test_weights_sum_to_one_and_are_exact_on_keys(easing):
+    weights = key_weights(parse_values("2:0, 5:0, 11:0"), range(16), easing)
+    assert torch.allclose(weights.sum(1), torch.ones(16))
+    assert (weights >= 0).all()
+    for frame, key in ((0, 0), (2, 0), (5, 1), (11, 2), (15, 2)):
+        assert torch.equal(weights[frame], torch.eye(3)[key])
+
+
+def test_easings_between_keys():
+    keys = parse_values("0:0, 4:1")
+    assert values_at(keys, range(5)).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert values_at(keys, range(5), "hold").tolist() == [0.0, 0.0, 0.0, 0.0, 1.0]
+    smooth = values_at(keys, range(5), "smooth")
+    assert smooth[2] == pytest.approx(0.5) and smooth[1] < 0.25 and smooth[3] > 0.75
+    assert values_at(keys, [3, 1]).tolist() == [0.75, 0.25]
+    with pytest.raises(ValueError, match="Easing is 'cubic'"):
+        values_at(keys, range(5), "cubic")
+
+
+def test_blend_is_exact_on_keys_and_linear_between():
+    parts = [torch.randn(1, 7, 5), torch.randn(1, 7, 5)]
+    frames = blend(parts, key_weights(parse_values("0:0, 4:0"), range(5)))
+    assert torch.equal(frames[0], parts[0][0]) and torch.equal(frames[4], parts[1][0])
+    assert torch.allclose(frames[1], 0.75 * parts[0][0] + 0.25 * parts[1][0])
+
+
+def test_repeating_tokens_leaves_cross_attention_as_it_is():
+    short, long = torch.randn(1, 6, 8), torch.randn(1, 9, 8)
+    repeated = same_length([short, long])
+    assert [part.shape[1] for part in repeated] == [18, 18]
+    query = torch.randn(1, 4, 8)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    assert torch.allclose(attend(query, repeated[0], repeated[0]), attend(query, short, short), atol=1e-6)
