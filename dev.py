@@ -32,7 +32,7 @@ MODULES = {
     "test": ("pytest", True),
     "bench": ("devtools.bench", True),
     "golden": ("devtools.golden", False),
-    "train": ("core.training", False),
+    "train": ("core.training", True),
     "measure": ("devtools.measure", True),
 }
 
@@ -46,7 +46,9 @@ def run_module(environment: Environment, module: str, arguments: list[str]) -> i
     variables = {**os.environ, "COMFYUI_PATH": str(environment.comfy)}
     variables.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    process = subprocess.Popen([str(environment.python), "-m", module, *arguments], cwd=ROOT, env=variables)
+    process = subprocess.Popen(
+        [str(environment.python), "-m", "devtools.run_module", module, *arguments], cwd=ROOT, env=variables
+    )
     try:
         return process.wait()
     finally:

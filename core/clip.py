@@ -21,9 +21,10 @@ class VideoShape:
 
     @classmethod
     def of(cls, x: Tensor, frames: int) -> VideoShape:
-        """Shape of a folded tensor (B F) C H W, or (B F) H W C for images, that holds clips of `frames` frames.
+        """Shape of a folded tensor (B F) ... H W that holds clips of `frames` frames.
 
-        The last two axes are taken as height and width. Raises ValueError when the batch is no multiple of `frames`.
+        Raises ValueError when the batch is no multiple of
+        `frames`.
         """
         if frames < 1 or x.shape[0] % frames:
             raise ValueError(f"A batch of {x.shape[0]} frames does not divide into clips of {frames} frames")
@@ -32,7 +33,9 @@ class VideoShape:
     def split(self, x: Tensor) -> Tensor:
         """Unfold (B F) ... to B F ... without a copy; raises ValueError when the batch does not fit."""
         if x.shape[0] != self.batch * self.frames:
-            raise ValueError(f"Expected {self.batch} clips of {self.frames} frames, got a batch of {x.shape[0]}")
+            raise ValueError(
+                f"Expected {self.batch} clips of {self.frames} frames, got a batch of {x.shape[0]}"
+            )
         return x.unflatten(0, (self.batch, self.frames))
 
     def join(self, x: Tensor) -> Tensor:

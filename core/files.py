@@ -16,7 +16,8 @@ CONFIG = "config"  # metadata key of a diffusers config.json, as text
 WRAPPERS = ("state_dict", "controlnet")
 # What torch.load raises for damaged bytes; found by cutting and flipping them.
 BROKEN = (
-    RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError, AssertionError, struct.error,
+    RuntimeError, EOFError, ValueError, LookupError, OSError,
+    AttributeError, TypeError, AssertionError, struct.error,
 )  # fmt: skip
 FOLDER_NAMES = (
     "diffusion_pytorch_model.safetensors",
@@ -27,12 +28,12 @@ FOLDER_NAMES = (
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name and the file's metadata, from a .safetensors, .ckpt, .pt, .pth or .bin file or a diffusers folder.
+    """Tensors by name, and metadata, of a .safetensors, .ckpt, .pt, .pth or .bin file or a diffusers folder.
 
-    Wrappings ({"state_dict": ...}, {"controlnet": ...}, a `module.` prefix) are taken off and values that are no tensors
-    dropped. The kind of a file is told from its first bytes, not its name. A diffusers `config.json` beside the weights
-    is given as metadata["config"]. Raises ValueError for a file that is missing, truncated, of another kind, or that
-    needs unpickling of anything but tensors.
+    Wrappings ({"state_dict": ...}, {"controlnet": ...}, a `module.` prefix) are taken off and values that are
+    no tensors dropped. The kind of a file is told from its first bytes, not its name. A diffusers
+    `config.json` beside the weights is given as metadata["config"]. Raises ValueError for a file that is
+    missing, truncated, of another kind, or that needs unpickling of anything but tensors.
     """
     path = _weights_path(Path(path))
     kind = _kind(path)
@@ -44,7 +45,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def unwrap(value, name: str = "the file") -> dict[str, Tensor]:
-    """Tensors by name from what a checkpoint holds: inner dicts, `module.` prefixes and non-tensor extras taken away.
+    """Tensors by name from what a checkpoint holds, without inner dicts, `module.` prefixes and non-tensors.
 
     Raises ValueError when there are no tensors.
     """
@@ -65,7 +66,9 @@ def _weights_path(path: Path) -> Path:
     if path.is_dir():
         found = next((path / name for name in FOLDER_NAMES if (path / name).is_file()), None)
         if found is None:
-            raise ValueError(f"Folder '{path.name}' holds no weights: expected one of {', '.join(FOLDER_NAMES)}")
+            raise ValueError(
+                f"Folder '{path.name}' holds no weights: expected one of {', '.join(FOLDER_NAMES)}"
+            )
         return found
     if not path.is_file():
         raise ValueError(f"Weights file '{path.name}' does not exist at {path.parent}")
@@ -80,7 +83,9 @@ def _kind(path: Path) -> str:
     if len(head) > 8 and head[8:9] == b"{":
         return "safetensors"
     if head.startswith(b"version https://git-lfs"):
-        raise ValueError(f"'{path.name}' is a git-lfs pointer, not the weights; fetch the file itself with `git lfs pull`")
+        raise ValueError(
+            f"'{path.name}' is a git-lfs pointer, not the weights; fetch the file itself with `git lfs pull`"
+        )
     shown = head[:16].decode("ascii", "replace").encode("ascii", "replace").decode("ascii").strip()
     raise ValueError(
         f"'{path.name}' is not a weights file (safetensors or PyTorch): "
@@ -102,8 +107,8 @@ def _read_torch(path: Path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"'{path.name}' is damaged, or holds Python objects besides tensors, which could run code: it is not opened; "
-            "convert it to safetensors"
+            f"'{path.name}' is damaged, or holds Python objects besides tensors, which could run code: "
+            "it is not opened; convert it to safetensors"
         ) from None
     except BROKEN:
         raise ValueError(f"'{path.name}' is truncated or damaged; download it again") from None
@@ -117,5 +122,7 @@ def _diffusers_config(path: Path) -> dict[str, str]:
     try:
         json.loads(text)
     except json.JSONDecodeError:
-        raise ValueError(f"'{config.parent.name}/config.json' is not valid JSON; download the folder again") from None
+        raise ValueError(
+            f"'{config.parent.name}/config.json' is not valid JSON; download the folder again"
+        ) from None
     return {CONFIG: text}

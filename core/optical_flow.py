@@ -31,10 +31,15 @@ DIS_SMALLEST = 16  # pixels; on less its pyramid has no level
 Report = Callable[[int, int], None]  # pairs done, pairs in all; may raise to stop
 
 
-def to_bytes(frames: torch.Tensor) -> np.ndarray:
-    """One clip as 8-bit RGB, (F, H, W, 3); floating point is read as 0..1. ValueError if no such clip."""
+def _check_clip(frames: torch.Tensor) -> None:
+    """Raise ValueError unless frames are (F, H, W, 3)."""
     if frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"Frames are {tuple(frames.shape)}, expected (frames, height, width, 3).")
+
+
+def to_bytes(frames: torch.Tensor) -> np.ndarray:
+    """One clip as 8-bit RGB, (F, H, W, 3); floating point is read as 0..1. ValueError if no such clip."""
+    _check_clip(frames)
     if frames.dtype == torch.uint8:
         return frames.cpu().numpy()
     if not frames.is_floating_point():
@@ -77,6 +82,7 @@ def dis_flow(frames: torch.Tensor, backward: bool = False, report: Report | None
     frames: (F, H, W, 3), uint8 or 0..1, at least 16 pixels each way. backward: from each second frame to its
     first.
     """
+    _check_clip(frames)
     if min(frames.shape[1:3]) < DIS_SMALLEST:
         size = f"{frames.shape[2]}x{frames.shape[1]}"
         raise ValueError(f"Frames are {size}, DIS flow needs at least {DIS_SMALLEST}x{DIS_SMALLEST}.")

@@ -3,7 +3,8 @@
     python dev.py bench [--quick] [--pixels 128] [--frames 16] [--repeats 5]
 
 Random weights in the full SD1.5 shape; a step is one call of the UNet on cond and uncond together. A round
-times the two sides in turn, and the figure is the median of the rounds: a busy machine slows both.
+times the two sides in turn, and the figure is the median of the rounds. On a busy machine the CPU time, which
+is summed over threads, is the steadier figure.
 """
 
 import argparse
@@ -19,8 +20,6 @@ import torch
 from core.motion.attach import MotionState, attach
 from core.motion.model import MotionConfig, MotionModel
 from core.motion.sites import find_sites
-
-from . import torchvision_shim
 
 WIDTHS = (320, 640, 1280, 1280)
 TEXT_TOKENS, TEXT_WIDTH = 77, 768
@@ -78,46 +77,49 @@ def randomize(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def our_motion(options: argparse.Namespace, clip_norm: bool = False) -> MotionModel:
-    """Our 20 motion modules (AnimateDiff v3's shape). clip_norm: norms over frames, as in diffusers."""
+    """Our 20 motion modules (AnimateDiff v3's shape). clip_norm: norms over frames, like diffusers."""
     return randomize(MotionModel(MotionConfig(WIDTHS, clip_norm=clip_norm), device=options.device))
 
 
-def seconds(step: Callable[[], object]) -> float:
-    """How long one call takes."""
+def seconds(step: Callable[[], object]) -> dict[str, float]:
+    """How long one call takes, and what all CPU threads spend in it (on a GPU only the first counts)."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    started = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     step()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return {"wall": time.perf_counter() - wall, "CPU": time.process_time() - cpu}
 
 
-def ratios(first: Callable[[], object], second: Callable[[], object], rounds: int) -> list[float]:
-    """Time of `second` over time of `first` in each round; every other round runs them in the other order."""
-    first(), second()
-    found = []
+def ratios(base: Callable[[], object], other: Callable[[], object], rounds: int) -> dict[str, list[float]]:
+    """Time of `other` over time of `base` in each round; every other round runs them in the other order."""
+    base(), other()
+    found = {"wall": [], "CPU": []}
     for index in range(rounds):
-        if index % 2:
-            slow, base = seconds(second), seconds(first)
-        else:
-            base, slow = seconds(first), seconds(second)
-        print(f"    round {index + 1}: {base:.2f} s and {slow:.2f} s", flush=True)
-        found.append(slow / base)
+        order = (other, base) if index % 2 else (base, other)
+        times = {step: seconds(step) for step in order}
+        for kind, values in found.items():
+            values.append(times[other][kind] / times[base][kind])
+        took = ", ".join(f"{times[base][kind]:.2f} and {times[other][kind]:.2f} s {kind}" for kind in found)
+        print(f"    round {index + 1}: {took}", flush=True)
     return found
 
 
-def spread(values: list[float]) -> str:
-    """Minimum, median and maximum as text."""
-    middle, rounds = statistics.median(values), len(values)
-    return f"{middle:.3f} (min {min(values):.3f}, max {max(values):.3f}, {rounds} rounds)"
+def report(text: str, found: dict[str, list[float]], less: float = 0.0) -> None:
+    """Print median, minimum and maximum of the ratios less a number, for both kinds of time."""
+    for kind, values in found.items():
+        middle, low, high = (choose(values) - less for choose in (statistics.median, min, max))
+        print(
+            f"{text}: {middle:.3f} in {kind} time (min {low:.3f}, max {high:.3f}, {len(values)} rounds)",
+            flush=True,
+        )
 
 
 @torch.inference_mode()
 def against_plain_unet(options: argparse.Namespace) -> None:
     """ComfyUI's UNet without and with our motion modules."""
     sys.path.insert(0, os.environ["COMFYUI_PATH"])
-    torchvision_shim.install()
     from comfy.cli_args import args
 
     args.cpu = options.device == "cpu"
@@ -137,8 +139,8 @@ def against_plain_unet(options: argparse.Namespace) -> None:
     if torch.equal(step(False), step(True)):
         raise SystemExit("the motion modules change nothing: the benchmark would measure nothing")
     print("  ComfyUI's UNet, plain and with our 20 motion modules", flush=True)
-    added = [ratio - 1 for ratio in ratios(lambda: step(False), lambda: step(True), options.repeats)]
-    print(f"motion adds {spread(added)} of the plain UNet's step; goal: at most 0.500", flush=True)
+    found = ratios(lambda: step(False), lambda: step(True), options.repeats)
+    report("motion adds, in parts of the plain step (goal: at most 0.5)", found, less=1.0)
 
 
 @torch.inference_mode()
@@ -162,7 +164,7 @@ def against_diffusers(options: argparse.Namespace) -> None:
         lambda: plain(latents, steps, encoder_hidden_states=text),
         options.repeats,
     )
-    print(f"ours takes {spread(found)} of diffusers' step; goal: below 1", flush=True)
+    report("ours takes, in parts of diffusers' step (goal: below 1)", found)
 
 
 def main(arguments: list[str]) -> int:

@@ -33,7 +33,7 @@ def own_comfyui() -> Path | None:
     value = os.environ.get("COMFYUI_PATH")
     if not value:
         return None
-    path = Path(value).expanduser().resolve()
+    path = Path(os.path.abspath(os.path.expanduser(value)))  # links stay: a venv may be beside the link
     if not (path / "main.py").is_file() or not (path / "comfy").is_dir():
         raise StepError(
             "your ComfyUI",

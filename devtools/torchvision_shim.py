@@ -28,9 +28,11 @@ def is_cpu_build() -> bool:
 
 
 def operators_load() -> bool:
-    """Whether torchvision's own compiled operators can be loaded into this torch."""
+    """Whether the operators are there already, or torchvision's own can be loaded into this torch."""
     import torch
 
+    if hasattr(torch.ops.torchvision, OPERATORS[0]):
+        return True
     folder = Path(importlib.util.find_spec("torchvision").origin).parent
     for library in (*folder.glob("_C*.so"), *folder.glob("_C*.pyd")):
         try:
@@ -46,7 +48,7 @@ def install() -> bool:
 
     Returns True when they were defined here; does nothing a second time, or without torchvision.
     """
-    if _kept or "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
         return False
     if not is_cpu_build() or operators_load():
         return False

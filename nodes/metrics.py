@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..core.metrics.plot import plot
 from ..core.metrics.report import mean, measure
-from .host.sampling import progress_report
+from .host.progress import reporter
 
 
 class VideoMetrics(io.ComfyNode):
@@ -60,7 +60,7 @@ class VideoMetrics(io.ComfyNode):
     @classmethod
     def execute(cls, frames, reference=None) -> io.NodeOutput:
         """Measure, and draw the curves."""
-        found = measure(frames, reference, progress_report())
+        found = measure(frames, reference, reporter())
         curves = {
             "Farneback flow, px a frame": found.farneback.per_frame,
             "DIS flow, px a frame": found.dis.per_frame,

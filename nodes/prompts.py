@@ -15,6 +15,37 @@ def _text(name: str, tooltip: str) -> io.String.Input:
     return io.String.Input(name, default="", multiline=True, optional=True, tooltip=tooltip)
 
 
+def _schedule() -> list:
+    return [
+        io.String.Input(
+            "schedule",
+            default=EXAMPLE,
+            multiline=True,
+            dynamic_prompts=True,
+            tooltip="One 'frame: prompt' a line, frames counted from 0; or "
+            '"0": "a red ball", "8": "a blue ball". '
+            "Before the first key the first prompt holds, after the last the last. Lines that start with # "
+            "are skipped.",
+        ),
+        io.Int.Input(
+            "frames",
+            default=16,
+            min=1,
+            max=4096,
+            tooltip="Frames of the clip: the same number as in 'Empty Video Latent'.",
+        ),
+        io.Combo.Input(
+            "easing",
+            options=list(EASINGS),
+            default="linear",
+            tooltip="How prompts blend between two keys: linear, smooth (slow start and end), or hold "
+            "(change at once).",
+        ),
+        _text("prefix", "Text put before every prompt of the schedule, followed by a comma."),
+        _text("suffix", "Text put after every prompt of the schedule, preceded by a comma."),
+    ]
+
+
 class PromptSchedule(io.ComfyNode):
     """Text keyed to frames, encoded and blended to one embedding a frame."""
 
@@ -26,36 +57,11 @@ class PromptSchedule(io.ComfyNode):
             display_name="Prompt Schedule",
             category=CATEGORY,
             description="A prompt for every frame of a clip: write prompts at some frames, and the frames "
-            "between them blend. "
-            "Use it in place of 'CLIP Text Encode'; it works with any sampler, and with 'Context Windows'.",
+            "between them blend. Use it in place of 'CLIP Text Encode'; it works with any sampler, and with "
+            "'Context Windows'.",
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder of the checkpoint."),
-                io.String.Input(
-                    "schedule",
-                    default=EXAMPLE,
-                    multiline=True,
-                    dynamic_prompts=True,
-                    tooltip="One 'frame: prompt' a line, frames counted from 0; or "
-                    '"0": "a red ball", "8": "a blue ball". '
-                    "Before the first key the first prompt holds, after the last the last. Lines that "
-                    "start with # are skipped.",
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=16,
-                    min=1,
-                    max=4096,
-                    tooltip="Frames of the clip: the same number as in 'Empty Video Latent'.",
-                ),
-                io.Combo.Input(
-                    "easing",
-                    options=list(EASINGS),
-                    default="linear",
-                    tooltip="How prompts blend between two keys: linear, smooth (slow start and end), or "
-                    "hold (change at once).",
-                ),
-                _text("prefix", "Text put before every prompt of the schedule, followed by a comma."),
-                _text("suffix", "Text put after every prompt of the schedule, preceded by a comma."),
+                *_schedule(),
             ],
             outputs=[
                 io.Conditioning.Output(

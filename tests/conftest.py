@@ -24,6 +24,8 @@ if PACK not in sys.modules:
 
 from choreographer.devtools import torchvision_shim  # noqa: E402
 
+torchvision_shim.install()  # before a test imports diffusers or transformers, which import torchvision
+
 
 def pytest_collection_modifyitems(items):
     """Skip what needs a CUDA device where there is none; torch is imported only when such a test is there."""
@@ -54,7 +56,6 @@ def comfy_host(comfy_path) -> Path:
 
     if str(comfy_path) not in sys.path:
         sys.path.insert(0, str(comfy_path))
-    torchvision_shim.install()
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()

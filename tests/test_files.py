@@ -87,7 +87,11 @@ def test_a_file_of_another_kind_is_named(tmp_path, content, said):
 
 @pytest.mark.parametrize("new_format", [True, False])
 def test_code_is_never_run(tmp_path, tensors, new_format):
-    torch.save({"state_dict": tensors, "extra": Stranger()}, tmp_path / "x.pt", _use_new_zipfile_serialization=new_format)
+    torch.save(
+        {"state_dict": tensors, "extra": Stranger()},
+        tmp_path / "x.pt",
+        _use_new_zipfile_serialization=new_format,
+    )
     with pytest.raises(ValueError, match="could run code"):
         read_weights(tmp_path / "x.pt")
 

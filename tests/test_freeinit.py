@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from choreographer.core.freeinit import FILTERS, low_pass, reinitialise
 
 SIZES = [(16, 8, 8), (15, 9, 7), (1, 8, 8)]
@@ -37,12 +36,14 @@ def test_cutoffs():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", FILTERS)
 def test_each_band_comes_from_its_source(kind, size):
-    """In the spectrum the result is H noised + sqrt(1 - H^2) fresh, exactly; so two white inputs stay white."""
+    """The result's spectrum is H noised + sqrt(1 - H^2) fresh, so two white inputs stay white."""
     noised, fresh, weights = white(size, 0), white(size, 1), low_pass(size, kind)
     axes = (0, 2, 3)
     found = torch.fft.fftn(reinitialise(noised, fresh, weights).double(), dim=axes)
     low, high = weights[:, None].double(), (1 - weights[:, None].double() ** 2).sqrt()
-    spectrum = low * torch.fft.fftn(noised.double(), dim=axes) + high * torch.fft.fftn(fresh.double(), dim=axes)
+    spectrum = low * torch.fft.fftn(noised.double(), dim=axes) + high * torch.fft.fftn(
+        fresh.double(), dim=axes
+    )
     assert float((found - spectrum).abs().max() / spectrum.abs().max()) <= 1e-5
     assert float((low**2 + high**2 - 1).abs().max()) <= 1e-12
 

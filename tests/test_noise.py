@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from choreographer.core import noise
 from choreographer.core.noise import NoiseLayout, seeded
 
@@ -83,7 +82,7 @@ def test_short_clips_begin_long_ones(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.kind)
 def test_every_frame_is_white(layout):
-    """Each frame of each layout: mean 0, variance 1, no correlation between neighbouring pixels or channels."""
+    """Each frame of each layout: mean 0, variance 1, neighbouring pixels and channels independent."""
     clip = layout.draw(24, (4, 64, 64), 9).double()
     error = 16384**-0.5
     assert float(clip.mean(dim=(1, 2, 3)).abs().max()) <= 5 * error
@@ -144,10 +143,16 @@ def test_reshuffled_windows_repeat_frames():
     [
         (lambda: noise.gaussian_prior(4, ODD, 1.01, seeded(0)), "gamma is 1.01, expected"),
         (lambda: noise.gaussian_prior(0, ODD, 0.1, seeded(0)), "at least 1 frame, got 0"),
-        (lambda: noise.gaussian_prior(4, ODD, 0.1, seeded(0), torch.zeros(3, 5, 8)), r"carried frame is \(3, 5, 8\)"),
+        (
+            lambda: noise.gaussian_prior(4, ODD, 0.1, seeded(0), torch.zeros(3, 5, 8)),
+            r"carried frame is \(3, 5, 8\)",
+        ),
         (lambda: noise.mixed(4, ODD, 0, -0.1), "ratio is -0.1"),
         (lambda: NoiseLayout("mixed", ratio=2.0), "ratio is 2.0"),
-        (lambda: NoiseLayout("reshuffled windows", window=4, stride=5), "stride is 5, expected 1 to the window"),
+        (
+            lambda: NoiseLayout("reshuffled windows", window=4, stride=5),
+            "stride is 5, expected 1 to the window",
+        ),
         (lambda: NoiseLayout("reshuffled windows", window=0), "window is 0"),
         (lambda: NoiseLayout("pink"), "Noise layout is 'pink', expected one of"),
     ],

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from choreographer.core.noise import normals, seeded
 from choreographer.core.residual_noise import moved_along_flow
 
@@ -15,7 +14,7 @@ def constant(frames, dx, dy):
 
 
 def test_pan_moves_the_noise():
-    """A pan by (3, -2): what was in the frame has moved by that, bit for bit, and the uncovered edge is fresh."""
+    """A pan by (3, -2): what was in the frame has moved by that, and the uncovered edge is fresh."""
     clip = moved_along_flow(2, SHAPE, 1, constant(2, -3, 2))
     assert torch.equal(clip[1, :, :62, 3:], clip[0, :, 2:, :61])
     fresh = normals(2, SHAPE, seeded(1))[1]
@@ -40,10 +39,10 @@ def zoom(frames, factor):
 
 @pytest.mark.parametrize("factor", [-0.4, 0.4])
 def test_zooming_keeps_frames_white(factor):
-    """No value is used twice in a frame, and mean, variance and neighbours are those of white noise."""
+    """No pixel's values are used twice in a frame; mean, variance, neighbours are those of white noise."""
     clip = moved_along_flow(6, SHAPE, 3, zoom(6, factor)).double()
     for frame in clip:
-        assert frame.unique().numel() == frame.numel()
+        assert len(frame.flatten(1).T.unique(dim=0)) == 64 * 64
     error = 16384**-0.5
     assert float(clip.mean(dim=(1, 2, 3)).abs().max()) <= 5 * error
     assert float((clip.var(dim=(1, 2, 3)) - 1).abs().max()) <= 5 * 2**0.5 * error

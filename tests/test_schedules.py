@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from choreographer.core import schedules
 
 DATA = Path(__file__).parent / "data" / "schedules"

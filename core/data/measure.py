@@ -20,7 +20,8 @@ TEMPLATE = 32
 @dataclass(frozen=True)
 class Sighting:
     """What was seen: colour and shape of the largest sprite over the clip's frames; `direction` "left", "right", "up",
-    "down" or "" when it moves less than `STILL` pixels of a 128-pixel frame; `path` (F, 2), NaN where nothing was found."""
+    "down" or "" when it moves less than `STILL` pixels of a 128-pixel frame; `path` (F, 2), NaN where nothing was found.
+    """
 
     colour: str
     shape: str

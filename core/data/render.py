@@ -101,10 +101,14 @@ class Renderer:
         return rgb
 
 
-def render(scene, height=SIZE, width=SIZE):
-    """Draw the whole clip with its ground truth. Returns `Clip`."""
+def render(scene, height=SIZE, width=SIZE, report=None):
+    """Draw the whole clip with its ground truth. Returns `Clip`; `report(done, total)` is called after each frame."""
     renderer = Renderer(scene, height, width)
-    drawn = [renderer.frame(t) for t in range(scene.frames)]
+    drawn = []
+    for t in range(scene.frames):
+        drawn.append(renderer.frame(t))
+        if report:
+            report(t + 1, scene.frames)
     owners = np.stack([owner for _, owner in drawn])
     flow = [renderer.flow(t, owners[t]) for t in range(scene.frames - 1)]
     masks = np.stack([owners == i for i in range(len(scene.sprites))])

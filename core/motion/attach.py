@@ -15,8 +15,9 @@ from .sites import Site
 class MotionState:
     """What the modules of one attachment need for a call; the host sets it before each call of the UNet.
 
-    `frames` is the length of each clip in the batch; `scale` multiplies attention logits; `effect`, a number or a tensor
-    (F,), multiplies what the modules add. With `active` False the UNet runs as if nothing were attached.
+    `frames` is the length of each clip in the batch; `scale` multiplies attention logits; `effect`, a number
+    or a tensor (F,), multiplies what the modules add. With `active` False the UNet runs as if nothing were
+    attached.
     """
 
     frames: int = 0
@@ -46,10 +47,14 @@ def attach(model: MotionModel, sites: Sequence[Site], state: MotionState) -> Att
     title = f"Motion module '{model.config.name}'" if model.config.name else "The motion module"
     kind = "it was made for another kind of model"
     if len(sites) != len(model.sites):
-        raise ValueError(f"{title} has {len(model.sites)} parts, this UNet has {len(sites)} places for them: {kind}")
+        raise ValueError(
+            f"{title} has {len(model.sites)} parts, this UNet has {len(sites)} places for them: {kind}"
+        )
     for (name, width), site in zip(model.config.sites(), sites, strict=True):
         if width != site.channels:
-            raise ValueError(f"{title} is {width} wide at {name}, this UNet is {site.channels} wide there: {kind}")
+            raise ValueError(
+                f"{title} is {width} wide at {name}, this UNet is {site.channels} wide there: {kind}"
+            )
     return Attachment(
         site.module.register_forward_hook(_hook(module, state))
         for module, site in zip(model.sites, sites, strict=True)

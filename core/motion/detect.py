@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-SITE = re.compile(r"(?:^|\.)(?P<site>(?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(?P<rest>.+)$")
+SITE = re.compile(
+    r"(?:^|\.)(?P<site>(?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(?P<rest>.+)$"
+)
 _LORA = re.compile(r"lora(?:_[AB]|\.(?:up|down)|_(?:up|down))\.")
 
 TITLES = {
@@ -39,7 +41,9 @@ _TYPICAL = {
         "down_blocks.#.motion_modules.#.temporal_transformer.transformer_blocks.#.attention_blocks.#.processor."
         "to_q_lora.down.weight",
     ),
-    "domain_adapter": ("down_blocks.#.attentions.#.transformer_blocks.#.attn#.processor.to_q_lora.down.weight",),
+    "domain_adapter": (
+        "down_blocks.#.attentions.#.transformer_blocks.#.attn#.processor.to_q_lora.down.weight",
+    ),
     "controlnet": ("controlnet_cond_embedding.weight", "controlnet_down_blocks.#.weight", "conv_in.weight"),
     "checkpoint": (
         "model.diffusion_model.input_blocks.#.#.in_layers.#.weight",
@@ -98,13 +102,13 @@ def _words(key: str) -> set[str]:
 
 
 def refusal(name: str, state: Mapping[str, Tensor], layout: str, wanted: str, what: str) -> str:
-    """The sentence for a file of another kind: what it is, or its nearest layout and five keys that differ."""
+    """What to say of a file of another kind: what it is, or its nearest layout and five keys that differ."""
     if layout != "unknown":
         return f"'{name}' is not a {what} but {TITLES[layout]}"
     nearest = nearest_layout(state)
     typical = {key for key in _TYPICAL[nearest]}
     differ = [key for key in state if re.sub(r"\d+", "#", key) not in typical][:5]
     return (
-        f"'{name}' is not a {what}: the nearest layout is {TITLES[nearest].split(';')[0]}, but these keys differ "
-        f"from it: {', '.join(differ)} (a {what} has keys like {_TYPICAL[wanted][0]})"
+        f"'{name}' is not a {what}: the nearest layout is {TITLES[nearest].split(';')[0]}, but "
+        f"these keys differ from it: {', '.join(differ)} (a {what} has keys like {_TYPICAL[wanted][0]})"
     )

@@ -1,7 +1,8 @@
-"""Motion module files: recognise a layout, turn its keys into ours, and write ours back in the published names.
+"""Motion module files: turn a layout's keys into ours, and write ours back in the published names.
 
-Two spellings exist for the same weights: AnimateDiff's (`temporal_transformer.`, `attention_blocks.0`, `norms.0`) and
-diffusers' (`attn1`, `norm1`). Both are read; AnimateDiff's is written, so that other packs can read our files.
+Two spellings exist for the same weights: AnimateDiff's (`temporal_transformer.`, `attention_blocks.0`,
+`norms.0`) and diffusers' (`attn1`, `norm1`). Both are read; AnimateDiff's is written, so that other packs can
+read our files.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _FROM_DIFFUSERS = (
 
 
 def site_key(key: str) -> tuple[str, str] | None:
-    """(site name, rest in AnimateDiff's spelling) of a motion module's key in either spelling; None for other keys."""
+    """(site name, rest in AnimateDiff's spelling) of a motion module's key; None for other keys."""
     match = SITE.search(key)
     if match is None:
         return None
@@ -48,7 +49,11 @@ def site_key(key: str) -> tuple[str, str] | None:
 
 def part_names(attentions: int) -> dict[str, tuple[str, int | None]]:
     """AnimateDiff's names in one module -> (our name, which third of the fused qkv weight or None)."""
-    names = {f"{layer}.{kind}": (f"{layer}.{kind}", None) for layer in ("norm", "proj_in", "proj_out") for kind in KINDS}
+    names = {
+        f"{layer}.{kind}": (f"{layer}.{kind}", None)
+        for layer in ("norm", "proj_in", "proj_out")
+        for kind in KINDS
+    }
     for index in range(attentions):
         theirs, ours = f"{BLOCK}attention_blocks.{index}", f"attentions.{index}"
         for third, letter in enumerate("qkv"):
@@ -62,15 +67,13 @@ def part_names(attentions: int) -> dict[str, tuple[str, int | None]]:
     return names
 
 
-
-
-
 def read_motion_module(source, ops=nn, device=None, dtype=None) -> MotionModel:
     """Read a motion module from a path (file or diffusers folder) or a state dict.
 
-    Knows AnimateDiff v1, v2, v3 and anything of that layout and other widths, also inside a whole UNet; diffusers'
-    MotionAdapter; and the pack's own files. Layers come from `ops`, weights go to `device` and `dtype` (None: as in the
-    file). Raises ValueError, with the nearest layout and the first keys that differ, for anything else.
+    Knows AnimateDiff v1, v2, v3 and anything of that layout and other widths, also inside a whole UNet;
+    diffusers' MotionAdapter; and the pack's own files. Layers come from `ops`, weights go to `device` and
+    `dtype` (None: as in the file). Raises ValueError, with the nearest layout and the first keys that differ,
+    for anything else.
     """
     if isinstance(source, Mapping):
         state, metadata, name = unwrap(dict(source)), {}, "the state dict"
@@ -89,7 +92,9 @@ def read_motion_module(source, ops=nn, device=None, dtype=None) -> MotionModel:
     return model
 
 
-def save_motion_module(model: MotionModel, path: str | Path, metadata: Mapping[str, object] | None = None) -> None:
+def save_motion_module(
+    model: MotionModel, path: str | Path, metadata: Mapping[str, object] | None = None
+) -> None:
     """Write `model` as safetensors under AnimateDiff's key names.
 
     The configuration and `metadata` (JSON values) are in the file's metadata under "choreographer".
@@ -124,7 +129,9 @@ def _config(parts: dict, metadata: Mapping[str, str], layout: str, name: str) ->
         "name": name,
         "clip_norm": layout == "diffusers",
     }
-    found["shared_norm"] = layout == "animatediff" and found["max_frames"] == V1_FRAMES and not found["mid_block"]
+    found["shared_norm"] = (
+        layout == "animatediff" and found["max_frames"] == V1_FRAMES and not found["mid_block"]
+    )
     if CONFIG in metadata:
         found.update(_diffusers_fields(json.loads(metadata[CONFIG])))
     if OWN in metadata:
@@ -148,8 +155,10 @@ def _width(parts: dict, site: str) -> int:
     return 0 if tensor is None else tensor.shape[0]
 
 
-def fuse_module(parts: Mapping[str, Tensor], attentions: int) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """State dict of one TemporalTransformer from AnimateDiff's names, and the names that are missing and unexpected.
+def fuse_module(
+    parts: Mapping[str, Tensor], attentions: int
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """State dict of one TemporalTransformer from AnimateDiff's names; the missing and the unexpected names.
 
     Position tables are left out: they are recomputed.
     """
@@ -176,7 +185,9 @@ def _fuse(parts: dict, config: MotionConfig, name: str) -> dict[str, Tensor]:
         differ += [f"unexpected {site}.temporal_transformer.{key}" for key in unexpected]
         weights.update({f"sites.{index}.{key}": tensor for key, tensor in fused.items()})
     if differ:
-        raise ValueError(f"'{name}' is nearest to the AnimateDiff layout, but differs at: {'; '.join(differ[:5])}")
+        raise ValueError(
+            f"'{name}' is nearest to the AnimateDiff layout, but differs at: {'; '.join(differ[:5])}"
+        )
     _check_shapes(weights, config, name)
     return weights
 

@@ -13,9 +13,10 @@ from .transformer import TemporalTransformer
 class MotionConfig:
     """What shapes and steers a motion model.
 
-    `channels` is the width of each UNet level from the outside in, `layers_per_block` the ResBlocks of a down block (an up
-    block has one more), `attentions` the temporal attentions of a module. `shared_norm` says that the UNet's own norms
-    were trained with statistics over frames (AnimateDiff v1); `clip_norm` says so of the modules' norms (diffusers).
+    `channels` is the width of each UNet level from the outside in, `layers_per_block` the ResBlocks of a down
+    block (an up block has one more), `attentions` the temporal attentions of a module. `shared_norm` says
+    that the UNet's own norms were trained with statistics over frames (AnimateDiff v1); `clip_norm` says so
+    of the modules' norms (diffusers).
     """
 
     channels: tuple[int, ...]
@@ -33,7 +34,11 @@ class MotionConfig:
     def sites(self) -> tuple[tuple[str, int], ...]:
         """(name, width) of each site, in the order down, mid, up; names as in AnimateDiff's files."""
         levels, layers = len(self.channels), self.layers_per_block
-        down = [(f"down_blocks.{i}.motion_modules.{j}", self.channels[i]) for i in range(levels) for j in range(layers)]
+        down = [
+            (f"down_blocks.{i}.motion_modules.{j}", self.channels[i])
+            for i in range(levels)
+            for j in range(layers)
+        ]
         mid = [("mid_block.motion_modules.0", self.channels[-1])] if self.mid_block else []
         up = [
             (f"up_blocks.{i}.motion_modules.{j}", self.channels[levels - 1 - i])

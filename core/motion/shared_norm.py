@@ -1,7 +1,8 @@
 """AnimateDiff v1's group norms: the UNet's ResBlocks were trained with statistics over all frames of a clip.
 
-Done by hooks on the norms that exist, like everything else a motion model does to a UNet: on the way in (B F) C H W
-becomes B C F H W, so the same GroupNorm takes its statistics over a clip, and clips (cond and uncond too) never mix.
+Done by hooks on the norms that exist, like everything else a motion model does to a UNet: on the way in (B F)
+C H W becomes B C F H W, so the same GroupNorm takes its statistics over a clip, and clips (cond and uncond
+too) never mix.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from .attach import Attachment, MotionState
 
 
 def shared_norm_targets(unet: nn.Module) -> tuple[str, ...]:
-    """Names of the norms concerned: both of every ResBlock, and the one before the last convolution (45 on SD1.5).
+    """Names of the norms concerned: two in every ResBlock, one before the last convolution (45 on SD1.5).
 
     Takes ComfyUI's UNetModel and diffusers' UNet2DConditionModel; raises ValueError for anything else.
     """
@@ -23,7 +24,9 @@ def shared_norm_targets(unet: nn.Module) -> tuple[str, ...]:
         elif hasattr(module, "norm1") and hasattr(module, "conv_shortcut"):
             names += [f"{name}.norm1", f"{name}.norm2"]
     if not names:
-        raise ValueError(f"{type(unet).__name__} has no residual blocks whose norms could be shared over frames")
+        raise ValueError(
+            f"{type(unet).__name__} has no residual blocks whose norms could be shared over frames"
+        )
     last = "conv_norm_out" if hasattr(unet, "conv_norm_out") else "out.0"
     return (*names, last)
 

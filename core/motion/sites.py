@@ -1,4 +1,4 @@
-"""Where motion modules attach: found from a UNet's structure, in ComfyUI's and in diffusers' spelling of it."""
+"""Where motion modules attach: found from a UNet's structure, in ComfyUI's and in diffusers' spelling."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Site:
 
 
 def find_sites(unet: nn.Module, mid_block: bool) -> tuple[Site, ...]:
-    """Sites of a UNet in the order it runs them: after every ResBlock, or its spatial transformer where there is one.
+    """Sites of a UNet in the order it runs them: after every ResBlock, or the spatial transformer behind it.
 
-    They come before a block's down- or upsampler. `mid_block` adds the one after the middle attention (AnimateDiff v2).
-    Takes ComfyUI's UNetModel and diffusers' UNet2DConditionModel; raises ValueError for anything else.
+    They come before a block's down- or upsampler. `mid_block` adds the one after the middle attention
+    (AnimateDiff v2). Takes ComfyUI's UNetModel and diffusers' UNet2DConditionModel; raises ValueError for
+    anything else.
     """
     if hasattr(unet, "input_blocks") and hasattr(unet, "output_blocks"):
         find = _comfy_sites
@@ -28,7 +29,8 @@ def find_sites(unet: nn.Module, mid_block: bool) -> tuple[Site, ...]:
         find = _diffusers_sites
     else:
         raise ValueError(
-            f"Motion modules attach to a Stable Diffusion UNet with down and up blocks; got {type(unet).__name__}"
+            "Motion modules attach to a Stable Diffusion UNet with down and up blocks; "
+            f"got {type(unet).__name__}"
         )
     sites = find(unet, mid_block)
     if not sites:
@@ -62,7 +64,9 @@ def _comfy_half(blocks, prefix: str, ends_block) -> list[Site]:
 
 def _is_resblock(layer: nn.Module) -> bool:
     """ResBlocks that change the resolution (`updown`) are samplers, and no site."""
-    return hasattr(layer, "in_layers") and hasattr(layer, "out_layers") and not getattr(layer, "updown", False)
+    return (
+        hasattr(layer, "in_layers") and hasattr(layer, "out_layers") and not getattr(layer, "updown", False)
+    )
 
 
 def _is_attention(layer: nn.Module) -> bool:

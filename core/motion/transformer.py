@@ -10,15 +10,17 @@ from torch.nn import functional
 
 # CUDA attention kernels put sequences times heads on one grid axis, which ends at 65535.
 GRID_LIMIT = 65535
-# On the CPU the widest intermediate (8 C a token) of this many tokens stays in cache and in reused memory, and the matrix
-# products are still at full speed: measured 15 % faster than all tokens at once at 320 channels, 128 px, 16 frames.
+# On the CPU the widest intermediate (8 C a token) of this many tokens stays in cache and reused memory, and
+# matrix products run at full speed: 15 % faster than all at once (320 channels, 128 px, 16 frames).
 CPU_TOKENS = 1024
 
 
 def position_table(frames: int, channels: int) -> Tensor:
-    """Sinusoidal positions ("Attention Is All You Need", 3.5), F x C, float32: sine at even channels, cosine at odd."""
+    """Sinusoidal positions ("Attention Is All You Need", 3.5): F x C float32, sine even, cosine odd."""
     position = torch.arange(frames, dtype=torch.float32, device="cpu")[:, None]
-    rate = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32, device="cpu") * (-math.log(10000.0) / channels))
+    rate = torch.exp(
+        torch.arange(0, channels, 2, dtype=torch.float32, device="cpu") * (-math.log(10000.0) / channels)
+    )
     return torch.stack((torch.sin(position * rate), torch.cos(position * rate)), dim=-1).flatten(1)
 
 
@@ -30,7 +32,9 @@ def frame_attention(qkv: Tensor, heads: int, scale: float | None) -> Tensor:
     """
     sequences, frames, width = qkv.shape
     size = width // (3 * heads)
-    query, key, value = qkv.view(sequences, frames, 3, heads, size).permute(2, 0, 3, 1, 4)  # 3 x N x heads x F x size
+    query, key, value = qkv.view(sequences, frames, 3, heads, size).permute(
+        2, 0, 3, 1, 4
+    )  # 3 x N x heads x F x size
     factor = (1.0 if scale is None else scale) / math.sqrt(size)
     mixed = functional.scaled_dot_product_attention(query, key, value, scale=factor)
     return mixed.transpose(1, 2).reshape(sequences, frames, width // 3)
@@ -40,7 +44,7 @@ class FrameAttention(nn.Module):
     """LayerNorm -> + positions -> self-attention over frames -> output projection, without the residual."""
 
     def __init__(self, channels, heads, ops=nn, device=None, dtype=None):
-        """Make the layers for `channels` channels in `heads` heads; q, k, v are one fused Linear without bias."""
+        """Make the layers for `channels` channels in `heads` heads; q, k, v are one Linear without bias."""
         super().__init__()
         self.heads = heads
         self.norm = ops.LayerNorm(channels, device=device, dtype=dtype)
@@ -71,10 +75,11 @@ class FeedForward(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """One motion module (specs: GroupNorm, proj_in, temporal attentions, GEGLU feed-forward, proj_out, residual).
+    """One motion module: GroupNorm, proj_in, temporal attentions, GEGLU feed-forward, proj_out, residual.
 
-    `proj_out` starts at zero, so a fresh module changes nothing. `clip_norm` takes the GroupNorm's statistics over all
-    frames of a clip, as diffusers' UNetMotionModel does; the published AnimateDiff code takes them per frame.
+    `proj_out` starts at zero, so a fresh module changes nothing. `clip_norm` takes the GroupNorm's statistics
+    over all frames of a clip, as diffusers' UNetMotionModel does; the published AnimateDiff code takes them
+    per frame.
     """
 
     def __init__(
@@ -89,15 +94,19 @@ class TemporalTransformer(nn.Module):
         dtype=None,
         clip_norm: bool = False,
     ):
-        """Make the layers from `ops` (Linear, GroupNorm, LayerNorm); raises ValueError when heads do not divide."""
+        """Make the layers from `ops`; raises ValueError when heads or norm groups do not divide."""
         super().__init__()
         if channels % heads or channels % norm_groups:
-            raise ValueError(f"{channels} channels do not divide into {heads} heads and {norm_groups} norm groups")
+            raise ValueError(
+                f"{channels} channels do not divide into {heads} heads and {norm_groups} norm groups"
+            )
         where = {"device": device, "dtype": dtype}
         self.channels, self.heads, self.max_frames, self.clip_norm = channels, heads, max_frames, clip_norm
         self.norm = ops.GroupNorm(norm_groups, channels, eps=1e-6, **where)
         self.proj_in = ops.Linear(channels, channels, **where)
-        self.attentions = nn.ModuleList(FrameAttention(channels, heads, ops, **where) for _ in range(attentions))
+        self.attentions = nn.ModuleList(
+            FrameAttention(channels, heads, ops, **where) for _ in range(attentions)
+        )
         self.feed_forward = FeedForward(channels, ops, **where)
         self.proj_out = ops.Linear(channels, channels, **where)
         nn.init.zeros_(self.proj_out.weight)
@@ -109,12 +118,15 @@ class TemporalTransformer(nn.Module):
     ) -> Tensor:
         """Mix the frames of each clip in `x`, (B F) C H W, and give the same shape.
 
-        `scale` multiplies the attention logits; `effect`, a number or a tensor (F,), multiplies what is added to `x`.
-        Raises ValueError when the batch is no multiple of `frames` or `frames` is over the position table.
+        `scale` multiplies the attention logits; `effect`, a number or a tensor (F,), multiplies what is added
+        to `x`. Raises ValueError when the batch is no multiple of `frames` or `frames` is over the position
+        table.
         """
         self._check(x, frames)
         clips, height, width = x.shape[0] // frames, *x.shape[2:]
-        tokens = self._normed(x, clips).permute(0, 3, 4, 1, 2).reshape(-1, frames, self.channels)  # (B H W) x F x C
+        tokens = (
+            self._normed(x, clips).permute(0, 3, 4, 1, 2).reshape(-1, frames, self.channels)
+        )  # (B H W) x F x C
         positions = self.positions[:frames].to(device=x.device, dtype=x.dtype)
         limit = max(1, GRID_LIMIT // self.heads if x.is_cuda else CPU_TOKENS // frames)
         parts = [self._change(part, positions, scale) for part in tokens.split(limit)]

@@ -1,10 +1,10 @@
 """`python -m core.training RECIPE ...`: train a part of the demo family. Each run resumes from its own folder.
 
-    autoencoder  RUN                      pictures <-> latents
-    latents      RUN --autoencoder RUN    draw and encode the clips that the next two read
-    base         RUN --latents RUN        text encoder and UNet (add --clip-share for clips)
-    motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq. 13)
-    export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
+autoencoder  RUN                      pictures <-> latents
+latents      RUN --autoencoder RUN    draw and encode the clips that the next two read
+base         RUN --latents RUN        text encoder and UNet (add --clip-share for clips)
+motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq. 13)
+export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
 """
 
 import argparse

@@ -10,6 +10,7 @@ from ..motion.attach import MotionState, attach
 from ..motion.model import MotionConfig, MotionModel
 from ..motion.sites import find_sites
 from .base_model import HEADS, LAYERS, WIDTHS, make_text_encoder, make_unet
+from .clips import Clips
 from .latents import Latents
 from .loop import Trainer
 from .losses import Diffusion, ccdm_loss
@@ -51,6 +52,11 @@ class Family:
         with _attention(self.device):
             return self.unet(noisy, steps, context, return_dict=False)[0]
 
+    def freeze(self):
+        """Leave only the motion model to train."""
+        self.unet.requires_grad_(False)
+        self.text.requires_grad_(False)
+
     def load(self, weights):
         """Take state dicts by name ("unet", "text", "motion"), leaving absent ones as they are."""
         for name, tensors in weights.items():
@@ -91,10 +97,13 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
     return Trainer(modules, loss, plan, progress, stop).resume().run().averaged()
 
 
-def train_motion(family, data: Latents, plan, batch=Batch(), progress=None, stop=None, **terms):  # noqa: B008
-    """The motion module alone on the frozen model, with the CCDM objective (Eq. 13; `terms` as in `frame_weights`)."""
-    family.unet.requires_grad_(False)
-    family.text.requires_grad_(False)
+def train_motion(family, data: Clips, plan, batch=Batch(), progress=None, stop=None, **terms):  # noqa: B008
+    """The motion module alone on the frozen model, with the CCDM objective (Eq. 13; `terms` as in `frame_weights`).
+
+    `family` is a `Family`, or anything with its `motion`, `device`, `freeze` and `predict`. Returns the averaged state
+    dict as {"motion": ...}.
+    """
+    family.freeze()
     moving = Diffusion((family.motion.config.beta_schedule,), family.device)
     batch = replace(batch, clip_share=1.0)
 

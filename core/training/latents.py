@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.render import render_images
 from ..data.scene import sample_scene
+from .clips import Clips
 
 
 def encode_images(encoder, images, batch=16):
@@ -22,7 +23,7 @@ def encode_images(encoder, images, batch=16):
         for start in range(0, len(images), batch):
             x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2)
             x = x.to(device, memory_format=torch.channels_last)
-            out.append(encoder(x).half().cpu())
+            out.append(encoder(x).half().cpu().contiguous())
     return torch.cat(out)
 
 
@@ -60,11 +61,13 @@ def _write(folder, tensors, still_texts, clip_texts):
         part.replace(folder / name)
 
 
-class Latents:
+class Latents(Clips):
     """One or more such folders in memory: `stills`, `clips` (lists of fp16 tensors) and their captions."""
 
     def __init__(self, *folders):
-        self.stills, self.clips, self.still_captions, self.clip_captions = [], [], [], []
+        """Read the folders; raises ValueError for one that is not finished."""
+        super().__init__([], [])
+        self.stills, self.still_captions = [], []
         for folder in map(Path, folders):
             if not (folder / "latents.safetensors").exists():
                 raise ValueError(f"No encoded clips in {folder}; make them first with the `latents` recipe.")
@@ -89,13 +92,3 @@ class Latents:
                 latents.append(self.stills[pick].float())
                 texts.append(self.still_captions[pick])
         return torch.stack(latents), texts
-
-    def draw_clips(self, count, frames, generator):
-        """`count` runs of `frames` consecutive frames: (count, frames, 4, h, w) float32 and captions."""
-        spare = min(map(len, self.clips), default=0) - frames
-        if spare < 0:
-            raise ValueError(f"The encoded clips have {spare + frames} frames, the recipe asks for {frames}.")
-        picks = torch.randint(len(self.clips), (count,), generator=generator).tolist()
-        starts = torch.randint(spare + 1, (count,), generator=generator).tolist()
-        latents = [self.clips[c][s : s + frames].float() for c, s in zip(picks, starts, strict=True)]
-        return torch.stack(latents), [self.clip_captions[c] for c in picks]

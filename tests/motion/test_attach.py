@@ -18,8 +18,8 @@ def comfy_unet(comfy_host, channels=64, mult=(1, 2, 2), depth=(1, 1, 0), device=
     unet = UNetModel(
         image_size=8, in_channels=4, out_channels=4, model_channels=channels, num_res_blocks=[2] * len(mult),
         channel_mult=mult, num_heads=4, use_spatial_transformer=True, transformer_depth=down,
-        transformer_depth_output=up, transformer_depth_middle=1, context_dim=context, legacy=False, device=device,
-        dtype=torch.float32,
+        transformer_depth_output=up, transformer_depth_middle=1, context_dim=context, legacy=False,
+        device=device, dtype=torch.float32,
     )  # fmt: skip
     return unet.eval()
 
@@ -52,7 +52,9 @@ def test_sites_of_the_full_size_unet(comfy_host, mid_block):
     assert positions == sorted(positions)
 
 
-@pytest.mark.parametrize(("mult", "depth"), [((1, 2), (0, 1)), ((1, 2, 2), (1, 1, 0)), ((1, 1, 2, 3), (0, 0, 0, 0))])
+@pytest.mark.parametrize(
+    ("mult", "depth"), [((1, 2), (0, 1)), ((1, 2, 2), (1, 1, 0)), ((1, 1, 2, 3), (0, 0, 0, 0))]
+)
 def test_other_depths_and_widths(comfy_host, mult, depth):
     unet = comfy_unet(comfy_host, 32, mult, depth)
     config = MotionConfig(tuple(32 * m for m in mult), mid_block=True)
@@ -105,7 +107,10 @@ def test_two_modules_add_up_and_part_again(small, random_weights):
 def test_a_module_for_another_model_is_refused_before_any_hook(small):
     unet, _, _, _ = small
     wide, deep = MotionModel(MotionConfig((64, 128, 256))), MotionModel(MotionConfig((64, 128, 128, 128)))
-    for motion, said in ((wide, "256 wide at down_blocks.2.motion_modules.0"), (deep, "20 parts, this UNet has 15")):
+    for motion, said in (
+        (wide, "256 wide at down_blocks.2.motion_modules.0"),
+        (deep, "20 parts, this UNet has 15"),
+    ):
         with pytest.raises(ValueError, match=said):
             attach(motion, find_sites(unet, False), MotionState(frames=4))
     with pytest.raises(ValueError, match="15 parts.*16 places"):

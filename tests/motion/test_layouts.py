@@ -1,4 +1,6 @@
-"""Files: every published layout opens with no key left over, ours survives a round trip, others are refused clearly."""
+"""Files: every published layout opens with no key left over, ours survives a round trip, others are refused
+clearly.
+"""
 
 import json
 
@@ -13,8 +15,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 SD15 = (320, 640, 1280, 1280)
-SMALL = MotionConfig((64, 128), layers_per_block=1, heads=4, mid_block=True, max_frames=16, beta_schedule="scaled_linear")
-MODULES = {"mm_sd_v14": 24, "mm_sd_v15": 24, "mm_sd_v15_v2": 32, "v3_sd15_mm": 32, "motion_module_subset_of_unet": 32}
+SMALL = MotionConfig(
+    (64, 128), layers_per_block=1, heads=4, mid_block=True, max_frames=16, beta_schedule="scaled_linear"
+)
+MODULES = {
+    "mm_sd_v14": 24,
+    "mm_sd_v15": 24,
+    "mm_sd_v15_v2": 32,
+    "v3_sd15_mm": 32,
+    "motion_module_subset_of_unet": 32,
+}
 
 
 @pytest.fixture
@@ -28,7 +38,9 @@ def published(model):
     for (site, _), module in zip(model.config.sites(), model.sites, strict=True):
         own = module.state_dict()
         for theirs, (ours, third) in part_names(model.config.attentions).items():
-            state[f"{site}.temporal_transformer.{theirs}"] = own[ours] if third is None else own[ours].chunk(3)[third]
+            state[f"{site}.temporal_transformer.{theirs}"] = (
+                own[ours] if third is None else own[ours].chunk(3)[third]
+            )
     return state
 
 
@@ -44,13 +56,18 @@ def test_published_modules_load_completely(manifest, name, frames):
     v1, v2 = frames == 24, "v2" in name
     assert model.config == MotionConfig(SD15, max_frames=frames, mid_block=v2, shared_norm=v1)
     tables = sum(tensor.numel() for key, tensor in state.items() if key.endswith(".pe"))
-    assert sum(weight.numel() for weight in model.parameters()) == sum(t.numel() for t in state.values()) - tables
+    assert (
+        sum(weight.numel() for weight in model.parameters())
+        == sum(t.numel() for t in state.values()) - tables
+    )
     assert len(model.sites) == 20 + v2
 
 
 def test_a_full_size_file_loads_with_its_numbers(manifest):
     state = manifest("mm_sd_v15_v2")
-    key = "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.1.to_k.weight"
+    key = (
+        "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.1.to_k.weight"
+    )
     state[key] = torch.full((1280, 1280), 0.5)
     model = read_motion_module(state, dtype=torch.bfloat16)
     thirds = model.sites[8].attentions[1].qkv.weight.chunk(3)
@@ -64,7 +81,11 @@ def test_a_full_size_file_loads_with_its_numbers(manifest):
         lambda state: {"state_dict": state, "epoch": 1},
         lambda state: {f"module.{key}": value for key, value in state.items()},
         lambda state: {**state, "animatediff_config": {"a": 1}},
-        lambda state: {**state, "conv_in.weight": torch.zeros(3), "down_blocks.0.resnets.0.norm1.weight": torch.ones(2)},
+        lambda state: {
+            **state,
+            "conv_in.weight": torch.zeros(3),
+            "down_blocks.0.resnets.0.norm1.weight": torch.ones(2),
+        },
         lambda state: {f"unet.{key}": value for key, value in state.items()},
     ],
 )
@@ -74,7 +95,8 @@ def test_wrappings(small, wrap):
 
 def test_positions_come_from_the_formula_not_the_file(small):
     state = published(small)
-    key = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
+    block = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0"
+    key = f"{block}.attention_blocks.0.pos_encoder.pe"
     state[key] = torch.full((1, 20, 64), 7.0)
     model = read_motion_module(state)
     assert model.config.max_frames == 20 and torch.equal(model.sites[0].positions, position_table(20, 64))
@@ -97,7 +119,9 @@ def test_own_file_round_trip(small, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
 def test_weights_take_the_asked_type(small, tmp_path, dtype):
     save_motion_module(small.to(dtype), tmp_path / "half.safetensors")
-    assert {weight.dtype for weight in read_motion_module(tmp_path / "half.safetensors").parameters()} == {dtype}
+    assert {weight.dtype for weight in read_motion_module(tmp_path / "half.safetensors").parameters()} == {
+        dtype
+    }
     full = read_motion_module(tmp_path / "half.safetensors", dtype=torch.float32)
     assert {weight.dtype for weight in full.parameters()} == {torch.float32}
 
@@ -121,7 +145,10 @@ def test_other_published_files_are_named(manifest, name, layout, said):
 
 
 def test_an_unknown_file_gets_the_nearest_layout_and_five_keys():
-    state = {f"down_blocks.{i}.motion.temporal_transformer.attention_blocks.to_q.weight": torch.ones(1) for i in range(9)}
+    state = {
+        f"down_blocks.{i}.motion.temporal_transformer.attention_blocks.to_q.weight": torch.ones(1)
+        for i in range(9)
+    }
     with pytest.raises(ValueError, match="nearest layout is an AnimateDiff motion module") as caught:
         read_motion_module(state)
     assert str(caught.value).count("to_q.weight,") == 4 and "\n" not in str(caught.value)
@@ -140,7 +167,9 @@ def test_a_file_that_nearly_fits_names_the_keys(small):
     with pytest.raises(ValueError, match=r"mid_block.motion_modules.0.*\(128, 128\), got \(128, 64\)"):
         read_motion_module(state)
     with pytest.raises(ValueError, match="lacks down_blocks.0"):
-        read_motion_module({key: value for key, value in published(small).items() if key.startswith("up_blocks")})
+        read_motion_module(
+            {key: value for key, value in published(small).items() if key.startswith("up_blocks")}
+        )
 
 
 def random_lora(config, rank=4, spelling="animatediff"):
@@ -148,7 +177,9 @@ def random_lora(config, rank=4, spelling="animatediff"):
     for site, width in config.sites():
         for attention in range(config.attentions):
             for part in ("q", "k", "v", "out"):
-                block = f"{site}.temporal_transformer.transformer_blocks.0.attention_blocks.{attention}.processor"
+                block = (
+                    f"{site}.temporal_transformer.transformer_blocks.0.attention_blocks.{attention}.processor"
+                )
                 if spelling == "diffusers":
                     block = f"{site}.transformer_blocks.0.attn{attention + 1}.processor"
                 state[f"{block}.to_{part}_lora.down.weight"] = torch.randn(rank, width, generator=generator)
@@ -164,7 +195,10 @@ def test_motion_lora_adds_up_times_down_to_each_third(small, spelling):
     after = published(small)
     checked = 0
     for key, weight in before.items():
-        lora = key.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").removesuffix(".weight") + "_lora"
+        lora = (
+            key.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").removesuffix(".weight")
+            + "_lora"
+        )
         if spelling == "diffusers":
             lora = lora.replace("temporal_transformer.", "").replace("attention_blocks.0", "attn1")
             lora = lora.replace("attention_blocks.1", "attn2")
@@ -188,11 +222,15 @@ def test_published_motion_lora_fits_v2_and_skips_the_middle_on_v3(manifest):
         assert (rows, parameters[patch.key].shape[1]) == (patch.up.shape[0], patch.down.shape[1])
     v3 = MotionModel(MotionConfig(SD15), device="meta")
     patches, messages = lora_patches(v3, lora)
-    assert len(patches) == 160 and len(messages) == 1 and "8 layers of the middle block skipped" in messages[0]
+    assert (
+        len(patches) == 160 and len(messages) == 1 and "8 layers of the middle block skipped" in messages[0]
+    )
 
 
 def test_a_motion_lora_for_another_width_or_of_another_kind_is_refused(small, manifest):
-    with pytest.raises(ValueError, match="320 wide at down_blocks.0.motion_modules.0, this motion module is 64"):
+    with pytest.raises(
+        ValueError, match="320 wide at down_blocks.0.motion_modules.0, this motion module is 64"
+    ):
         lora_patches(small, read_motion_lora(manifest("v2_lora_PanLeft", "meta")))
     with pytest.raises(ValueError, match="not a motion LoRA but an AnimateDiff motion module"):
         read_motion_lora(published(small))
@@ -209,7 +247,8 @@ def test_domain_adapter_matches_the_hosts_unet_completely(comfy_host, manifest, 
 
     config = comfy.supported_models.SD15(
         {
-            "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2] * 4,
+            "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320,
+            "num_res_blocks": [2] * 4,
             "channel_mult": (1, 2, 4, 4), "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "context_dim": 768,
             "num_heads": 8, "num_head_channels": -1, "use_spatial_transformer": True, "legacy": False,
@@ -230,7 +269,9 @@ def test_domain_adapter_matches_the_hosts_unet_completely(comfy_host, manifest, 
 
 
 def test_a_truncated_module_is_one_clear_sentence(small, tmp_path):
-    save_file({key: tensor.contiguous() for key, tensor in published(small).items()}, tmp_path / "m.safetensors")
+    save_file(
+        {key: tensor.contiguous() for key, tensor in published(small).items()}, tmp_path / "m.safetensors"
+    )
     whole = (tmp_path / "m.safetensors").read_bytes()
     (tmp_path / "m.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="'m.safetensors' is truncated or damaged"):

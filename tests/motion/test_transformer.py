@@ -1,4 +1,6 @@
-"""The temporal transformer: an identity when fresh, and attention over frames of one clip at one pixel and nothing else."""
+"""The temporal transformer: an identity when fresh, and attention over frames of one clip at one pixel and
+nothing else.
+"""
 
 import math
 
@@ -159,7 +161,9 @@ def test_host_operations_cast_every_stored_type(comfy_host, module):
     x = clips()
     expected = module(x, FRAMES)
     for dtype, tolerance in ((torch.float16, 5e-3), (torch.bfloat16, 3e-2), (torch.float8_e4m3fn, 0.3)):
-        cast = TemporalTransformer(CHANNELS, heads=4, max_frames=8, ops=comfy.ops.manual_cast, dtype=torch.float32)
+        cast = TemporalTransformer(
+            CHANNELS, heads=4, max_frames=8, ops=comfy.ops.manual_cast, dtype=torch.float32
+        )
         cast.load_state_dict({k: v.to(dtype) for k, v in module.state_dict().items()}, assign=True)
         with torch.no_grad():
             assert close(cast(x, FRAMES), expected, tolerance)

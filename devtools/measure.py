@@ -1,0 +1,155 @@
+"""Measure the demo family in a real ComfyUI: `python dev.py measure prompts|gamma [options]`.
+
+prompts: does the sprite that the prompt names appear, in its colour, and does it move the way the prompt says?
+gamma:   the 3-D Gaussian prior: with rising gamma, motion falls and steadiness rises.
+Figures go to stdout and to OUT/measure_*.json, contact sheets beside them.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .pack import ROOT, import_host, register_pack
+
+GAMMAS = (0.0, 0.1, 0.2, 0.4)
+
+
+class Demo:
+    """The demo checkpoint with its motion module, loaded as the stock nodes load it."""
+
+    def __init__(self, folder=ROOT / "demo", motion=True):
+        register_pack()
+        import_host()
+        import comfy.sd
+        import comfy.utils
+        from choreographer.nodes.host import demo_family, patching
+        from choreographer.nodes.host.files import load_motion_file
+
+        demo_family.register()
+        checkpoint = folder / "checkpoints" / "choreographer_demo.safetensors"
+        plain, self.clip, self.vae, _ = comfy.sd.load_checkpoint_guess_config(str(checkpoint))
+        module = folder / "animatediff_models" / "choreographer_demo_motion.safetensors"
+        self.model = patching.apply_motion_module(plain, load_motion_file(str(module))) if motion else plain
+
+    def clip_for(self, prompt, seed, gamma=0.0, frames=16, steps=20, cfg=5.0, size=128):
+        """(F, H, W, 3) in 0..1 for a prompt: euler, normal schedule, empty negative prompt."""
+        import comfy.sample
+        import torch
+        from choreographer.nodes.host.noise import prior_noise
+
+        texts = [self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text)) for text in (prompt, "")]
+        latent = torch.zeros(frames, 4, size // 8, size // 8)
+        noise = prior_noise(seed, gamma).generate_noise({"samples": latent})
+        with torch.inference_mode():
+            made = comfy.sample.sample(
+                self.model, noise, steps, cfg, "euler", "normal", *texts, latent, seed=seed, disable_pbar=True
+            )
+            return self.vae.decode(made).float().clamp(0, 1).cpu().numpy()
+
+
+def interval(right, total, z=1.96):
+    """Wilson's 95 % interval of a share."""
+    share, spread = right / total, z / (1 + z * z / total)
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = spread * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
+    return middle - half, middle + half
+
+
+def measure_prompts(options):
+    """`count` prompts, all shapes, colours, directions and grounds in turn; what was right, with intervals."""
+    demo = Demo(options.demo)
+    from choreographer.core.data.measure import look
+    from choreographer.core.data.scene import DIRECTIONS, SHAPES, sample_scene
+    from choreographer.core.data.shapes import HUES
+
+    rng, rows, sheet, started = np.random.default_rng(options.seed), [], [], time.monotonic()
+    for number in range(options.count):
+        shape, colour = SHAPES[number % len(SHAPES)], list(HUES)[number % len(HUES)]
+        way = list(DIRECTIONS)[number % 4]
+        scene = sample_scene(rng, 16, sprites=1, camera="", shape=shape, colour=colour, motion=f"moving {way}")
+        images = demo.clip_for(scene.caption, options.seed * 1000 + number, options.gamma, steps=options.steps, cfg=options.cfg)
+        seen = look(images)
+        rows.append({"prompt": scene.caption, "colour": seen.colour == colour, "shape": seen.shape == shape,
+                     "direction": seen.direction == way, "seen": [seen.colour, seen.shape, seen.direction]})  # fmt: skip
+        sheet.append(np.concatenate(list(images[::5]), 1))
+        print(f"\r{number + 1}/{options.count} {(time.monotonic() - started) / (number + 1):.1f} s a clip", end="", flush=True)
+    print()
+    both = [row["colour"] and row["shape"] for row in rows]
+    figures = {"colour and shape": both, **{k: [r[k] for r in rows] for k in ("colour", "shape", "direction")}}
+    for name, right in figures.items():
+        low, high = interval(sum(right), len(right))
+        print(f"{name}: {sum(right)}/{len(right)} = {sum(right) / len(right):.3f}  [{low:.3f}, {high:.3f}]")
+    for row in rows:
+        if not (row["colour"] and row["shape"] and row["direction"]):
+            print("  missed:", row["prompt"], "->", *row["seen"])
+    _write(options.out, "prompts", rows, sheet)
+
+
+def measure_gamma(options):
+    """The same prompts and seeds at four gammas: motion (mean flow, px a frame) and steadiness (warped difference)."""
+    demo = Demo(options.demo)
+    from choreographer.core.data.scene import sample_scene
+    from choreographer.core.metrics.report import measure
+
+    rng, rows, sheet = np.random.default_rng(options.seed), [], []
+    prompts = [sample_scene(rng, 16, sprites=1).caption for _ in range(options.count)]
+    for number, prompt in enumerate(prompts):
+        for gamma in GAMMAS:
+            images = demo.clip_for(prompt, options.seed * 1000 + number, gamma, steps=options.steps, cfg=options.cfg)
+            rows.append({"prompt": prompt, "gamma": gamma, **_figures(images, measure)})
+            if number < 4:
+                sheet.append(np.concatenate(list(images[::3]), 1))
+        print(f"\r{number + 1}/{len(prompts)}", end="", flush=True)
+    print()
+    for name in ("motion", "frame difference", "warped difference"):
+        table = np.array([[r[name] for r in rows if r["gamma"] == g] for g in GAMMAS])
+        steps = np.diff(table, axis=0)
+        half = 1.96 * steps.std(1, ddof=1) / steps.shape[1] ** 0.5
+        print(name, *(f"gamma {g}: {m:.4f}" for g, m in zip(GAMMAS, table.mean(1), strict=True)), sep="  ")
+        print("   steps", *(f"{s:+.4f} +- {h:.4f}" for s, h in zip(steps.mean(1), half, strict=True)))
+    _write(options.out, "gamma", rows, sheet)
+
+
+def _figures(images, measure):
+    import torch
+
+    report = measure(torch.from_numpy(images))
+    return {
+        "motion": report.farneback.mean_px,
+        "frame difference": float(np.abs(np.diff(images, axis=0)).mean() * 255),
+        "warped difference": float(np.mean(report.warped_difference)),
+    }
+
+
+def _write(folder, name, rows, sheet):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"measure_{name}.json").write_text(json.dumps(rows, indent=1))
+    half = (len(sheet) + 1) // 2
+    columns = [np.concatenate(sheet[:half], 0), np.concatenate(sheet[half:] + sheet[:0], 0)] if len(sheet) > 1 else sheet
+    height = min(c.shape[0] for c in columns)
+    picture = np.concatenate([c[:height] for c in columns], 1)
+    cv2.imwrite(str(folder / f"measure_{name}.png"), (picture[..., ::-1] * 255).astype(np.uint8))
+    print(f"written: {folder / f'measure_{name}.json'}, .png")
+
+
+def main(arguments=None):
+    """Run one measurement."""
+    parser = argparse.ArgumentParser(prog="dev.py measure", description=__doc__)
+    parser.add_argument("what", choices=("prompts", "gamma"))
+    parser.add_argument("--count", type=int, default=100, help="prompts (gamma: prompts, one seed each)")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--gamma", type=float, default=0.0, help="prompts: gamma of the noise prior")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--cfg", type=float, default=5.0)
+    parser.add_argument("--demo", type=Path, default=ROOT / "demo", help="folder with checkpoints/ and animatediff_models/")
+    parser.add_argument("--out", type=Path, default=ROOT / "output" / "measure")
+    options = parser.parse_args(arguments)
+    {"prompts": measure_prompts, "gamma": measure_gamma}[options.what](options)
+
+
+if __name__ == "__main__":
+    main()

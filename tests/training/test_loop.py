@@ -1,0 +1,102 @@
+"""The training loop: resuming is exact, what was learnt is kept, the curve is drawn."""
+
+from dataclasses import replace
+
+import cv2
+import pytest
+import torch
+from choreographer.core.training.clips import Clips
+from choreographer.core.training.curve import curve_image
+from choreographer.core.training.loop import Plan, Trainer, step_seed
+from torch import nn
+
+STEPS = 9
+
+
+def trainer(folder, steps=STEPS, stop=None, progress=None, **changes):
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 5))
+    module[2].bias.requires_grad_(False)
+
+    def loss(step, generator):
+        x = torch.randn(16, 5, generator=generator)
+        return (module(x) - x).square().mean()
+
+    plan = replace(Plan(STEPS, folder, learning_rate=1e-2, warmup=2, seed=3, save_every=4), **changes)
+    return Trainer({"net": module}, loss, plan, progress or (lambda *_: None), stop)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("stopped_at", [1, 4, 6])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stopped_at):
+    whole = trainer(tmp_path / "a").run()
+    polls = iter(range(100))
+    trainer(tmp_path / "b", stop=lambda: next(polls) == stopped_at).run()
+    torch.manual_seed(99)
+    resumed = trainer(tmp_path / "b").resume()
+    assert resumed.step == stopped_at
+    resumed.run()
+    assert resumed.losses == whole.losses and len(whole.losses) == STEPS
+    assert equal(resumed.averaged()["net"], whole.averaged()["net"])
+    assert equal(resumed.modules["net"].state_dict(), whole.modules["net"].state_dict())
+
+
+def test_a_crash_loses_at_most_the_steps_since_the_last_save(tmp_path):
+    def crash(step, *_):
+        if step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path, progress=crash).run()
+    assert trainer(tmp_path).resume().step == 4
+
+
+def test_training_learns_and_leaves_frozen_weights(tmp_path):
+    run = trainer(tmp_path, steps=STEPS)
+    frozen = run.modules["net"][2].bias.clone()
+    run.run()
+    assert run.losses[-1] < run.losses[0]
+    assert torch.equal(run.modules["net"][2].bias, frozen) and torch.equal(run.averaged()["net"]["2.bias"], frozen)
+    assert cv2.imread(str(tmp_path / "loss.png")).shape == (320, 640, 3)
+    assert not list(tmp_path.glob("*part*"))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    trainer(tmp_path).run()
+    other = Trainer({"other": nn.Linear(2, 2)}, None, Plan(1, tmp_path))
+    with pytest.raises(ValueError, match="belongs to another model"):
+        other.resume()
+    with pytest.raises(ValueError, match="Nothing to train"):
+        Trainer({"net": nn.Linear(2, 2).requires_grad_(False)}, None, Plan(1, tmp_path))
+
+
+def test_each_step_has_its_own_seed():
+    seeds = {step_seed(seed, step) for seed in range(20) for step in range(200)}
+    assert len(seeds) == 4000 and all(0 <= seed < 1 << 63 for seed in seeds)
+
+
+def test_the_rate_rises_then_falls_to_a_tenth():
+    plan = Plan(100, None, learning_rate=1.0, warmup=10)
+    rates = [plan.rate(step) for step in range(101)]
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert max(rates) == 1.0 and rates[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("losses", [[], [1.0], [1.0, 0.5], [0.0] * 5, [1 / (1 + i) for i in range(500)]])
+def test_a_curve_of_any_length_is_a_picture(losses):
+    assert curve_image(losses).shape == (320, 640, 3)
+
+
+def test_clips_are_drawn_whole_and_with_their_captions():
+    clips = Clips([torch.full((6, 1, 1, 1), 10.0 * i) + torch.arange(6).view(-1, 1, 1, 1) for i in range(3)], ["a", "b", "c"])
+    latents, texts = clips.draw_clips(20, 4, torch.Generator().manual_seed(1))
+    assert latents.shape == (20, 4, 1, 1, 1) and set(texts) == {"a", "b", "c"}
+    assert torch.equal(latents.diff(dim=1), torch.ones(20, 3, 1, 1, 1)), "consecutive frames"
+    assert [int(clip[0]) // 10 for clip in latents] == ["abc".index(text) for text in texts]
+    with pytest.raises(ValueError, match="have 6 frames, the recipe asks for 7"):
+        clips.draw_clips(1, 7, torch.Generator())
+    with pytest.raises(ValueError, match="3 clips and 1 captions"):
+        Clips(clips.clips, ["a"])
