@@ -15,9 +15,9 @@ class Box:
 
 
 def arrange(boxes: dict[str, Box], edges: list[tuple[str, str]], groups: list[str]):
-    """Positions of nodes, id -> (x, y), and frames of groups, title -> (x, y, width, height); groups from left to right.
+    """Positions of nodes, id -> (x, y), and frames of groups, title -> (x, y, width, height).
 
-    Inside a group a node stands right of those of the group that feed it.
+    Groups go from left to right; in a group a node stands right of those of the group that feed it.
     """
     places, frames, left = {}, {}, 0
     for title in groups:

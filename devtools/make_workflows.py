@@ -1,7 +1,10 @@
-"""Write the editor's workflows from the API prompts: `python -m devtools.make_workflows [--url URL] [--thumbnails FOLDER]`.
+"""Write the editor's workflows from the API prompts.
 
-The API prompt says what runs; a running host says which inputs are widgets. From both comes `workflows/NAME.json`, so
-that the two cannot drift. `--check` writes nothing and fails where a file is not what would be written.
+    python -m devtools.make_workflows [--url URL] [--check] [--thumbnails FOLDER]
+
+The API prompt says what runs; a running host says which inputs are widgets. From both comes
+`workflows/NAME.json`, so that the two cannot drift. `--check` writes nothing and fails where a file is not
+what would be written.
 """
 
 import argparse
@@ -100,7 +103,7 @@ def convert(prompt: dict, info: dict, name: str) -> dict:
 
 
 def make_node(node_id: int, order: int, entry: dict, info: dict) -> dict:
-    """A node of the editor, without its links: sockets first, then the widgets' inputs, as the editor writes them."""
+    """A node of the editor, not yet linked; sockets come before the widgets' inputs, as the editor writes."""
     kind = entry["class_type"]
     spec, known = specs(info, kind), info[kind]
     sockets = [
@@ -150,18 +153,33 @@ def group_of(kind: str) -> str:
 def make_group(number: int, title: str, bounds: tuple) -> dict:
     """A titled frame behind nodes."""
     colour = COLOURS[list(GROUPS).index(title) % len(COLOURS)]
-    return {"id": number, "title": title, "bounding": list(bounds), "color": colour, "font_size": 24, "flags": {}}
+    return {
+        "id": number,
+        "title": title,
+        "bounding": list(bounds),
+        "color": colour,
+        "font_size": 24,
+        "flags": {},
+    }
 
 
 def make_note(node_id: int, order: int, text: str) -> dict:
     """What to change first, left of the graph."""
-    node = {"id": node_id, "type": "MarkdownNote", "pos": [-480, 0], "size": [400, 420], "flags": {}, "order": order, "mode": 0}
+    node = {
+        "id": node_id,
+        "type": "MarkdownNote",
+        "pos": [-480, 0],
+        "size": [400, 420],
+        "flags": {},
+        "order": order,
+        "mode": 0,
+    }
     rest = {"inputs": [], "outputs": [], "title": "Read me", "properties": {}, "widgets_values": [text]}
     return {**node, **rest, "color": "#432", "bgcolor": "#653"}
 
 
 def thumbnail(name: str, folder: Path) -> None:
-    """Write workflows/NAME.jpg, four frames of the newest video called NAME* in a folder; nothing where there is none."""
+    """Write workflows/NAME.jpg: four frames of the newest video in `folder` called NAME*, if there is one."""
     from PIL import Image
 
     from .contact_sheet import read_frames
@@ -179,7 +197,9 @@ def thumbnail(name: str, folder: Path) -> None:
 
 def main() -> int:
     """Write or check every workflow."""
-    parser = argparse.ArgumentParser(prog="devtools.make_workflows", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="devtools.make_workflows", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--url", default="http://127.0.0.1:8188", help="a running host that has the pack")
     parser.add_argument("--thumbnails", type=Path, help="folder of videos that the workflows saved")
     parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")

@@ -32,7 +32,8 @@ class SpriteWorld(io.ComfyNode):
             node_id="ChoreoSpriteWorld",
             display_name="Sprite World",
             category=CATEGORY,
-            description="Draws a clip of moving sprites of which everything is known: where each one is, which pixels it "
+            description="Draws a clip of moving sprites of which everything is known: where each one is, "
+            "which pixels it "
             "covers, and a caption. For training, and for trying out nodes that take tracks or masks.",
             inputs=[
                 io.Int.Input("frames", default=16, min=1, max=4096, tooltip="Frames of the clip."),
@@ -50,21 +51,36 @@ class SpriteWorld(io.ComfyNode):
                 _word("colour", HUES, "Colour of the first sprite."),
                 _word("motion", MOTIONS, "How the first sprite moves."),
                 _word("ground", GROUNDS, "What the sprites are on."),
-                _word("camera", [STILL_CAMERA, *filter(None, CAMERAS)], "How the camera moves; 'still' = not at all."),
-                _word("sprites", ["1", "2"], "How many sprites; a second one is random, and in front of the first."),
+                _word(
+                    "camera",
+                    [STILL_CAMERA, *filter(None, CAMERAS)],
+                    "How the camera moves; 'still' = not at all.",
+                ),
+                _word(
+                    "sprites",
+                    ["1", "2"],
+                    "How many sprites; a second one is random, and in front of the first.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The clip, one image a frame."),
                 TRACKS.Output(
-                    display_name="tracks", tooltip="Centre of each sprite at each frame, in pixels, and whether it shows."
+                    display_name="tracks",
+                    tooltip="Centre of each sprite at each frame, in pixels, and whether it shows.",
                 ),
-                io.Mask.Output(display_name="mask", tooltip="Visible pixels of the first sprite at each frame."),
-                io.String.Output(display_name="caption", tooltip="One sentence: what is seen, how it moves, the camera."),
+                io.Mask.Output(
+                    display_name="mask", tooltip="Visible pixels of the first sprite at each frame."
+                ),
+                io.String.Output(
+                    display_name="caption", tooltip="One sentence: what is seen, how it moves, the camera."
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, frames, width, height, seed, shape, colour, motion, ground, camera, sprites) -> io.NodeOutput:
+    def execute(
+        cls, frames, width, height, seed, shape, colour, motion, ground, camera, sprites
+    ) -> io.NodeOutput:
         """Draw the clip."""
         words = {"shape": shape, "colour": colour, "motion": motion, "ground": ground}
         return io.NodeOutput(*draw_world(WorldSettings(frames, width, height, seed, words, camera, sprites)))
@@ -84,7 +100,8 @@ def _training_inputs() -> list:
             min=1e-7,
             max=1.0,
             step=1e-7,
-            tooltip="Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to a tenth of this.",
+            tooltip="Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to "
+            "a tenth of this.",
         ),
         io.Int.Input(
             "seed",
@@ -94,27 +111,47 @@ def _training_inputs() -> list:
             control_after_generate=True,
             tooltip="Seed of a fresh module's weights and of all that is drawn while training.",
         ),
-        io.Int.Input("clips_per_step", default=1, min=1, max=64, tooltip="Clips seen at each step. More needs more memory."),
+        io.Int.Input(
+            "clips_per_step",
+            default=1,
+            min=1,
+            max=64,
+            tooltip="Clips seen at each step. More needs more memory.",
+        ),
         io.Combo.Input(
             "beta_schedule",
             options=[choice for choice in CHOICES if choice != UNCHANGED],
             default=AUTO,
-            tooltip="Noise schedule to train with. 'auto' is the given module's own, and linear for a fresh one.",
+            tooltip="Noise schedule to train with. 'auto' is the given module's own, and linear for a "
+            "fresh one.",
         ),
-        _weight("lambda1", "Weight of each frame's neighbours in the loss (CCDM Eq. 13); 0 = plain noise prediction."),
-        _weight("lambda2", "Weight of the keyframes in the loss (CCDM Eq. 13); 0 = keyframes do not count more."),
-        io.Int.Input("window", default=2, min=0, max=64, tooltip="Neighbours on each side, k of CCDM Eq. 13."),
+        _weight(
+            "lambda1",
+            "Weight of each frame's neighbours in the loss (CCDM Eq. 13); 0 = plain noise prediction.",
+        ),
+        _weight(
+            "lambda2", "Weight of the keyframes in the loss (CCDM Eq. 13); 0 = keyframes do not count more."
+        ),
+        io.Int.Input(
+            "window", default=2, min=0, max=64, tooltip="Neighbours on each side, k of CCDM Eq. 13."
+        ),
         io.String.Input(
-            "keyframes", default="", optional=True, tooltip="Frames that lambda2 weighs, from 0, as in 0, 15. Empty = none."
+            "keyframes",
+            default="",
+            optional=True,
+            tooltip="Frames that lambda2 weighs, from 0, as in 0, 15. Empty = none.",
         ),
         MOTION_MODEL.Input(
-            "motion_model", optional=True, tooltip="Motion module to go on from. Without it a fresh one is made for the model."
+            "motion_model",
+            optional=True,
+            tooltip="Motion module to go on from. Without it a fresh one is made for the model.",
         ),
         io.String.Input(
             "save_prefix",
             default="",
             optional=True,
-            tooltip="Name to save the trained module under in models/animatediff_models; a number is added. Empty = not saved.",
+            tooltip="Name to save the trained module under in models/animatediff_models; a number is "
+            "added. Empty = not saved.",
         ),
     ]
 
@@ -130,25 +167,38 @@ class TrainMotionModule(io.ComfyNode):
             display_name="Train Motion Module",
             category=CATEGORY,
             is_output_node=True,
-            description="Trains a motion module on clips while the image model stays as it is. If you cancel, what was learnt "
-            "is kept in output/choreographer_training, and the next run with the same inputs and settings goes on from there.",
+            description="Trains a motion module on clips while the image model stays as it is. If you "
+            "cancel, what was learnt "
+            "is kept in output/choreographer_training, and the next run with the same inputs and settings "
+            "goes on from there.",
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.5 image model, without a motion module."),
+                io.Model.Input(
+                    "model", tooltip="A Stable Diffusion 1.5 image model, without a motion module."
+                ),
                 io.Clip.Input("clip", tooltip="The text encoder of the checkpoint."),
-                io.Latent.Input("latent", tooltip="The clips, encoded: all frames of the first clip, then of the next."),
-                io.Int.Input("frames", default=16, min=2, max=256, tooltip="Frames of each clip in the latent."),
+                io.Latent.Input(
+                    "latent", tooltip="The clips, encoded: all frames of the first clip, then of the next."
+                ),
+                io.Int.Input(
+                    "frames", default=16, min=2, max=256, tooltip="Frames of each clip in the latent."
+                ),
                 io.String.Input(
                     "captions",
                     default="",
                     multiline=True,
-                    tooltip="What the clips show: one line a clip, or one line for all. A tenth of them is left out in training, "
+                    tooltip="What the clips show: one line a clip, or one line for all. A tenth of them is "
+                    "left out in training, "
                     "for guidance.",
                 ),
                 *_training_inputs(),
             ],
             outputs=[
-                MOTION_MODEL.Output(display_name="motion_model", tooltip="The trained module, for 'Apply Motion Module'."),
-                io.Image.Output(display_name="loss_curve", tooltip="The loss over the steps, on a log scale."),
+                MOTION_MODEL.Output(
+                    display_name="motion_model", tooltip="The trained module, for 'Apply Motion Module'."
+                ),
+                io.Image.Output(
+                    display_name="loss_curve", tooltip="The loss over the steps, on a log scale."
+                ),
             ],
         )
 
@@ -158,7 +208,12 @@ class TrainMotionModule(io.ComfyNode):
         lambda1, lambda2, window, keyframes="", motion_model=None, save_prefix="",
     ) -> io.NodeOutput:  # fmt: skip
         """Train, and show the loss curve."""
-        terms = {"lambda1": lambda1, "lambda2": lambda2, "window": window, "keyframes": parse_keyframes(keyframes)}
+        terms = {
+            "lambda1": lambda1,
+            "lambda2": lambda2,
+            "window": window,
+            "keyframes": parse_keyframes(keyframes),
+        }
         settings = TrainingSettings(
             frames, steps, learning_rate, seed, clips_per_step, beta_schedule, terms, save_prefix.strip()
         )

@@ -52,15 +52,6 @@ def comfy_path() -> Path:
 @pytest.fixture(scope="session")
 def comfy_host(comfy_path) -> Path:
     """A real ComfyUI, imported into this process, on the CPU where there is no CUDA device; its folder."""
-    import torch
+    from choreographer.devtools.pack import import_host
 
-    if str(comfy_path) not in sys.path:
-        sys.path.insert(0, str(comfy_path))
-    from comfy.cli_args import args
-
-    args.cpu = not torch.cuda.is_available()
-    import comfy.model_management
-    import comfy.sd
-    import comfy.supported_models  # noqa: F401
-
-    return comfy_path
+    return import_host()

@@ -3,6 +3,7 @@
 The layer numbering is TAESD's, so the weights load in hosts that read TAESD files. The encoder takes pictures in 0..1.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -133,9 +134,11 @@ def load(folder, device="cpu"):
 
 
 def save(weights, folder):
-    """Write the averaged weights as encoder.safetensors and decoder.safetensors."""
+    """Write averaged weights as NAME.safetensors each; of several processes only the first writes."""
     from safetensors.torch import save_file
 
+    if os.environ.get("RANK", "0") != "0":
+        return
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name, tensors in weights.items():
         part = Path(folder) / f"{name}.part"

@@ -4,7 +4,10 @@ import torch
 
 
 class Clips:
-    """`clips`: tensors (F, 4, h, w), of one size, in the UNet's own latent units; `clip_captions`: one text a clip."""
+    """Clips to train on.
+
+    `clips`: tensors (F, 4, h, w) of one size, in the UNet's latent units; `clip_captions`: a text for each.
+    """
 
     def __init__(self, clips, captions):
         """Keep them; raises ValueError when the numbers of clips and captions differ."""

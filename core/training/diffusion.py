@@ -69,6 +69,11 @@ def _attention(device):
     return sdpa_kernel(SDPBackend.MATH) if torch.device(device).type == "cpu" else contextlib.nullcontext()
 
 
+def _is_clip_step(step, share):
+    """Whether a step sees clips: spread evenly by the golden ratio, and the same in every process of a parallel run."""
+    return (step * 0.6180339887498949) % 1 < share
+
+
 def _dropped(texts, share, generator):
     drop = torch.rand(len(texts), generator=generator) < share
     return ["" if d else text for text, d in zip(texts, drop.tolist(), strict=True)]
@@ -87,7 +92,7 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
         modules["motion"] = family.motion
 
     def loss(step, generator):
-        if torch.rand((), generator=generator) < batch.clip_share:
+        if _is_clip_step(step, batch.clip_share):
             return _clip_loss(family, data, moving, batch, generator, {})
         latents, texts = data.draw_stills(batch.stills, generator)
         noisy, noise, steps = still.noised(latents.to(family.device), generator)

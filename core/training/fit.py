@@ -11,10 +11,11 @@ MAX_FRAMES = 32
 
 
 def fitting_config(sites, frames, beta_schedule="linear", name=""):
-    """`MotionConfig` for the sites of a UNet (`find_sites(unet, mid_block=True)`), for clips of up to 32 frames or `frames`.
+    """`MotionConfig` for the sites of a UNet, as `find_sites` gives them.
 
-    Eight heads as in the published modules, fewer for UNets so narrow that a head would have under 16 channels.
-    Raises ValueError when the sites are not those of a UNet whose down blocks are all of one depth.
+    The module takes clips of up to 32 frames, or `frames` where that is more. Eight heads as in the
+    published modules, fewer for UNets so narrow that a head would have under 16 channels. Raises
+    ValueError when the sites are not those of a UNet whose down blocks are all of one depth.
     """
     down = [site for site in sites if site.name.startswith("down_blocks.")]
     levels = len({site.name.split(".")[1] for site in down})
@@ -31,5 +32,7 @@ def fitting_config(sites, frames, beta_schedule="linear", name=""):
         name=name,
     )
     if config.sites() != tuple((site.name, site.channels) for site in sites):
-        raise ValueError(f"No motion module fits this UNet: its {len(sites)} places are not those of an SD1.5 UNet.")
+        raise ValueError(
+            f"No motion module fits this UNet: its {len(sites)} places are not those of an SD1.5 UNet."
+        )
     return config

@@ -55,7 +55,7 @@ class Trainer:
     def __init__(self, modules, loss, plan, progress=None, stop=None):
         self.modules, self.loss, self.plan = modules, loss, plan
         self.progress, self.stop = progress or bar, stop or (lambda: False)
-        self.accelerator = _accelerator(plan.precision)
+        self.accelerator = _accelerator()
         self.names = [f"{m}.{n}" for m, mod in modules.items() for n, p in mod.named_parameters() if p.requires_grad]
         self.parameters = [p for mod in modules.values() for p in mod.parameters() if p.requires_grad]
         if not self.parameters:
@@ -124,7 +124,7 @@ class Trainer:
             loss = self.loss(self.step, generator)
         loss.backward()
         if self.accelerator:
-            self.accelerator.reduce([p.grad for p in self.parameters if p.grad is not None], "mean")
+            self._average_gradients()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -132,10 +132,17 @@ class Trainer:
         torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
         return loss.item()
 
+    def _average_gradients(self):
+        """Give every process the mean gradient; a part that one process did not use this step counts as zero there."""
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.parameters])
+        mean = self.accelerator.reduce(flat, "mean").split([p.numel() for p in self.parameters])
+        for p, gradient in zip(self.parameters, mean, strict=True):
+            p.grad = gradient.view_as(p)
+
 
 def bar(step, steps, losses, seconds):
-    """Text progress: a line a hundred steps, and one at the end."""
-    if step % 50 == 0 or step == steps:
+    """Text progress: a line each fifty steps, and one at the end; only the first of several processes prints."""
+    if (step % 50 == 0 or step == steps) and os.environ.get("RANK", "0") == "0":
         recent = sum(losses[-100:]) / len(losses[-100:])
         left = (steps - step) * seconds / 60
         filled = "#" * (20 * step // steps)
@@ -148,10 +155,10 @@ def _autocast(device, precision):
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def _accelerator(precision):
+def _accelerator():
     """Hugging Face accelerate when `accelerate launch` started several processes, else None."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
     from accelerate import Accelerator
 
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+    return Accelerator(cpu=not torch.cuda.is_available())

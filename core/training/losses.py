@@ -10,16 +10,25 @@ class Diffusion:
 
     A still-image model trained on both schedules denoises well under either, which is what lets one checkpoint serve
     plain sampling (scaled_linear) and a motion module's (linear).
+
+    Timesteps are drawn with density min(1, SNR_LIMIT / SNR), the min-SNR weighting of Hang et al. 2023 as importance
+    sampling: a small model otherwise spends itself on the last traces of noise, whose loss is the largest, and learns
+    shapes and colours late.
     """
 
+    SNR_LIMIT = 2.0
+
     def __init__(self, schedules, device="cpu"):
-        self.kept = torch.stack([alphas_cumprod(name) for name in schedules]).float().to(device)
+        """Take names of `core.schedules`."""
+        kept = torch.stack([alphas_cumprod(name) for name in schedules]).float()
+        self.density = (self.SNR_LIMIT * (1 - kept) / kept).clamp(max=1)  # schedules x T, on the CPU
+        self.kept = kept.to(device)
 
     def noised(self, latents, generator, noise=None):
         """(B, ...) clean latents -> noisy latents, noise, timesteps (B,); one timestep an item."""
         count, device = len(latents), latents.device
-        steps = torch.randint(self.kept.shape[1], (count,), generator=generator)
         which = torch.randint(len(self.kept), (count,), generator=generator)
+        steps = torch.multinomial(self.density[which], 1, generator=generator)[:, 0]
         if noise is None:
             noise = torch.randn(latents.shape, generator=generator).to(device)
         kept = self.kept[which.to(device), steps.to(device)].view(-1, *[1] * (latents.ndim - 1))

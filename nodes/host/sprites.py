@@ -18,7 +18,10 @@ MULTIPLE = 8  # pixels a latent
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What to draw: `words` has shape, colour, motion and ground of the first sprite; "random" anywhere leaves it open."""
+    """What to draw; "random" anywhere leaves it open.
+
+    `words` has shape, colour and motion of the first sprite, and the ground.
+    """
 
     frames: int
     width: int

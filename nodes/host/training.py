@@ -1,4 +1,4 @@
-"""Train a motion module on a host model: core's recipe, with the host's UNet and prompts in the place of diffusers'."""
+"""Train a motion module on a host model: core's recipe, on the host's UNet and text encoder."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ PREVIEW_SIZE = 640
 class TrainingSettings:
     """What the user asks of a training run.
 
-    `frames` is the length of a clip, `clips_per_step` the clips a step sees; `beta_schedule` a core.schedules name or
-    "auto" (the module's own); `terms` as in `core.training.losses.frame_weights`; `save_prefix` "" keeps no file.
+    `frames` is the length of a clip, `clips_per_step` the clips a step sees; `beta_schedule` a core.schedules
+    name or "auto" (the module's own); `terms` as in `core.training.losses.frame_weights`; `save_prefix` ""
+    keeps no file.
     """
 
     frames: int
@@ -57,8 +58,9 @@ class TrainingSettings:
 class HostFamily:
     """A host model as core's recipes see one: `motion`, `device`, `freeze`, `predict`.
 
-    The host makes its weights in inference mode, where autograd may not keep them for a backward pass. So `predict`
-    calls the UNet with float32 copies of its weights put in for the length of the call; the UNet keeps its own.
+    The host makes its weights in inference mode, where autograd may not keep them for a backward pass. So
+    `predict` calls the UNet with float32 copies of its weights put in for the length of the call; the UNet
+    keeps its own.
     """
 
     def __init__(self, model: ModelPatcher, motion: MotionModel, contexts: dict[str, torch.Tensor]):
@@ -91,16 +93,16 @@ def own_copy(value: torch.Tensor, device) -> torch.Tensor:
 def train_motion_module(model, clip, latent, captions: str, motion, settings: TrainingSettings):
     """Train a motion module on clips; `model`, `clip` and `motion` stay as they are.
 
-    Arguments:
-        model: ModelPatcher of an SD1.5 model that predicts noise. clip: its text encoder.
-        latent: LATENT, (N F, 4, h, w), the frames of N clips one after the other.
-        captions: one a line and clip, or one for all clips, or nothing.
-        motion: MOTION_MODEL to go on from, or None for a fresh one made to fit the UNet.
+    Arguments: model: ModelPatcher of an SD1.5 model that predicts noise. clip: its text encoder. latent:
+    LATENT, (N F, 4, h, w), the frames of N clips one after the other. captions: one a line and clip, or one
+    for all clips, or nothing. motion: MOTION_MODEL to go on from, or None for a fresh one made to fit the
+    UNet.
 
     Returns: MOTION_MODEL, loss curve (1, H, W, 3) in 0..1.
 
-    Raises: ValueError, before training, for inputs that do not belong together; the host's interrupt exception when the
-    user cancels, after what was learnt has been kept for the next run of the same settings.
+    Raises: ValueError, before training, for inputs that do not belong together; the host's interrupt
+    exception when the user cancels, after what was learnt has been kept for the next run of the same
+    settings.
     """
     check_model(model, clip, motion)
     samples = latent["samples"]
@@ -120,7 +122,10 @@ def train_motion_module(model, clip, latent, captions: str, motion, settings: Tr
 
 
 def run(family: HostFamily, data: Clips, plan: Plan, settings: TrainingSettings, losses: list[float]) -> dict:
-    """The recipe with the modules attached; fills `losses`. Raises the host's interrupt after the checkpoint is kept."""
+    """The recipe with the modules attached; fills `losses`.
+
+    Raises the host's interrupt after the checkpoint is kept.
+    """
     sites = find_sites(family.unet, family.motion.config.mid_block)
     attachment = attach(family.motion, sites, family.state)
     batch = Batch(clips=settings.clips_per_step, frames=settings.frames)
@@ -136,7 +141,8 @@ def run(family: HostFamily, data: Clips, plan: Plan, settings: TrainingSettings,
 def reporter(losses: list[float]):
     """Progress for the training loop: moves the bar, and now and then shows the loss curve.
 
-    While an interrupt waits it does nothing: the host's bar would raise, and the loop is about to keep its checkpoint.
+    While an interrupt waits it does nothing: the host's bar would raise, and the loop is about to keep its
+    checkpoint.
     """
     bar, shown = comfy.utils.ProgressBar(1), [0.0]
 
@@ -155,30 +161,45 @@ def reporter(losses: list[float]):
 def check_model(model, clip, motion) -> None:
     """Raise ValueError for a model, text encoder or motion module that training cannot use."""
     if clip is None:
-        raise ValueError("Train Motion Module has no text encoder: this checkpoint holds none; use 'Load CLIP'.")
+        raise ValueError(
+            "Train Motion Module has no text encoder: this checkpoint holds none; use 'Load CLIP'."
+        )
     kind = getattr(model.model, "model_type", None)
     if kind != ModelType.EPS:
-        raise ValueError(f"The model is of type {getattr(kind, 'name', kind)}; training needs one that predicts noise (EPS).")
+        raise ValueError(
+            f"The model is of type {getattr(kind, 'name', kind)}; training needs one that predicts noise "
+            "(EPS)."
+        )
     if any(isinstance(other.model, MotionModel) for other in model.get_additional_models()):
-        raise ValueError("The model has a motion module on it; connect the model from before 'Apply Motion Module'.")
+        raise ValueError(
+            "The model has a motion module on it; connect the model from before 'Apply Motion Module'."
+        )
     if getattr(model.model.model_config, "scaled_fp8", None) is not None:
-        raise ValueError("The model's weights are scaled fp8, which cannot be trained on; load it as fp16 or bf16.")
+        raise ValueError(
+            "The model's weights are scaled fp8, which cannot be trained on; load it as fp16 or bf16."
+        )
     if motion is not None and motion.patches:
-        raise ValueError("The motion model has motion LoRAs on it; training goes on from a module without them.")
+        raise ValueError(
+            "The motion model has motion LoRAs on it; training goes on from a module without them."
+        )
 
 
 def clip_count(samples: torch.Tensor, frames: int) -> int:
     """How many clips a batch of latents holds; raises ValueError when it is no whole number."""
     if samples.ndim != 4 or len(samples) % frames:
-        raise ValueError(f"The latent is {tuple(samples.shape)}; expected (clips x {frames} frames, 4, h, w).")
+        raise ValueError(
+            f"The latent is {tuple(samples.shape)}; expected (clips x {frames} frames, 4, h, w)."
+        )
     return len(samples) // frames
 
 
 def read_captions(text: str, count: int) -> list[str]:
-    """One caption a clip from lines; one line serves all, no line means no caption. Raises ValueError else."""
+    """One caption a clip, from lines; one line serves all, none means no caption. Raises ValueError else."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
     if len(lines) not in (1, count):
-        raise ValueError(f"There are {len(lines)} captions for {count} clips; give one line a clip, or one for all.")
+        raise ValueError(
+            f"There are {len(lines)} captions for {count} clips; give one line a clip, or one for all."
+        )
     return lines * (count // len(lines))
 
 
@@ -201,10 +222,14 @@ def start_module(model: ModelPatcher, motion, settings: TrainingSettings) -> Mot
         config = motion.model.config
         config = config if chosen == AUTO else replace(config, beta_schedule=chosen)
     if settings.frames > config.max_frames:
-        raise ValueError(f"The clips have {settings.frames} frames, this motion module takes at most {config.max_frames}.")
+        raise ValueError(
+            f"The clips have {settings.frames} frames, this motion module takes at most {config.max_frames}."
+        )
     module = MotionModel(config)
     if motion is not None:
-        module.load_state_dict({name: own_copy(value, "cpu") for name, value in motion.model.state_dict().items()})
+        module.load_state_dict(
+            {name: own_copy(value, "cpu") for name, value in motion.model.state_dict().items()}
+        )
     return module.to(model.load_device)
 
 

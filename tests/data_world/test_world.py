@@ -24,7 +24,9 @@ def warped(image, flow):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_flow_leads_to_the_same_colour_in_the_next_frame(seed):
-    """Away from edges, where a pixel shows two things or goes out of sight, and where textures are not cut by pixels."""
+    """Away from edges, where a pixel shows two things or goes out of sight, and where textures are not cut by
+    pixels.
+    """
     scene, clip = draw(seed, texture="plain", ground="sand")
     owners = clip.masks.argmax(0) + clip.masks.any(0)  # (F, H, W): 0 ground, else sprite + 1
     y, x = np.mgrid[0:128, 0:128]
@@ -74,7 +76,9 @@ def test_masks_show_who_is_in_front_and_fit_the_picture():
         assert (clip.visible == clip.masks.any((2, 3))).all()
         core = cv2.erode(clip.masks[0, 0].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         pixels = clip.images[0][core]
-        assert core.sum() == 0 or (pixels[:, 0] > pixels[:, 1:].max(1) + 0.3).all(), "and red where the red one is"
+        assert core.sum() == 0 or (pixels[:, 0] > pixels[:, 1:].max(1) + 0.3).all(), (
+            "and red where the red one is"
+        )
 
 
 def test_captions_name_what_is_drawn():
@@ -85,7 +89,8 @@ def test_captions_name_what_is_drawn():
         subjects, _, rest = text.partition(f" on {scene.ground}")
         assert rest == (f", {scene.camera}" if scene.camera else "")
         for sprite, part in zip(scene.sprites, subjects.split(" and "), strict=True):
-            assert part == f"{'an' if sprite.colour == 'orange' else 'a'} {sprite.colour} {sprite.shape} {sprite.motion}"
+            article = "an" if sprite.colour == "orange" else "a"
+            assert part == f"{article} {sprite.colour} {sprite.shape} {sprite.motion}"
         for sprite in scene.sprites:
             step = sprite.path[-1] - sprite.path[0]
             way = sprite.motion.removeprefix("moving ")
@@ -102,7 +107,9 @@ def test_the_camera_does_what_it_says(camera):
     area = clip.masks[0].sum((1, 2)).astype(float)
     step = clip.tracks[0, -1] - clip.tracks[0, 0]
     if "zooms" in camera:
-        assert (area[-1] > 1.1 * area[0]) == camera.endswith("in") and (area[-1] < 0.9 * area[0]) == camera.endswith("out")
+        assert (area[-1] > 1.1 * area[0]) == camera.endswith("in") and (
+            area[-1] < 0.9 * area[0]
+        ) == camera.endswith("out")
     else:
         assert np.dot(step, DIRECTIONS[camera.split()[-1]]) < -8
 
@@ -121,9 +128,17 @@ def test_everything_fixed_is_drawn_so():
     for number, shape in enumerate(SHAPES):
         hue, motion = list(HUES)[number % 8], MOTIONS[number % 7]
         ground = list(GROUNDS)[number % 5]
-        scene, _ = draw(number, frames=1, shape=shape, colour=hue, motion=motion, ground=ground, identity=9, sprites=1)
+        scene, _ = draw(
+            number, frames=1, shape=shape, colour=hue, motion=motion, ground=ground, identity=9, sprites=1
+        )
         sprite = scene.sprites[0]
-        assert (sprite.shape, sprite.colour, sprite.motion, scene.ground, sprite.identity) == (shape, hue, motion, ground, 9)
+        assert (sprite.shape, sprite.colour, sprite.motion, scene.ground, sprite.identity) == (
+            shape,
+            hue,
+            motion,
+            ground,
+            9,
+        )
     for wrong in ({"shape": "cube"}, {"camera": "camera rolls"}, {"colour": "grey"}):
         with pytest.raises(ValueError, match=f"Sprite world: {next(iter(wrong))} is .*expected one of"):
             draw(0, **wrong)

@@ -3,7 +3,11 @@
 import torch
 from choreographer.tests.nodes.tiny import fill, pack, unet_config
 
-SHALLOW = {"num_res_blocks": [1, 1, 1], "transformer_depth": [1, 1, 0], "transformer_depth_output": [1] * 4 + [0] * 2}
+SHALLOW = {
+    "num_res_blocks": [1, 1, 1],
+    "transformer_depth": [1, 1, 0],
+    "transformer_depth_output": [1] * 4 + [0] * 2,
+}
 
 
 def make_demo_model(seed=1):
@@ -21,7 +25,8 @@ def make_demo_model(seed=1):
 
 
 def make_parts(seed=1):
-    """Fresh UNet, text encoder, encoder and decoder of core's recipes, with seeded weights that fp16 holds exactly.
+    """Fresh UNet, text encoder, encoder and decoder of core's recipes, with seeded weights that fp16 holds
+    exactly.
 
     The demo ships fp16, and the host keeps text encoders so.
     """

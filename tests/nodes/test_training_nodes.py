@@ -145,7 +145,10 @@ def test_training_goes_on_from_a_module_and_saves_it(folders, model):
     assert same(weights(SimpleNamespace(model=read)), weights(motion))
     assert read.config.beta_schedule == "scaled_linear" and read.config.heads == 4
     train(model, settings(steps=1, save_prefix="mine"), motion=start)
-    assert sorted(found.name for found in folders.motion.glob("*")) == ["mine_00001_.safetensors", "mine_00002_.safetensors"]
+    assert sorted(found.name for found in folders.motion.glob("*")) == [
+        "mine_00001_.safetensors",
+        "mine_00002_.safetensors",
+    ]
 
 
 def test_a_lora_on_the_image_model_is_trained_with(folders, model):
@@ -175,7 +178,9 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(folders, model):
         "expected .clips x 3 frames": lambda: train(model, settings(frames=3)),
         "3 captions for 2 clips": lambda: train(model, captions="a\nb\nc"),
         "Keyframe 9 is outside": lambda: train(model, settings(terms={"keyframes": [9]})),
-        "takes at most 2": lambda: train(model, motion=make_motion(layers_per_block=1, mid_block=True, max_frames=2)),
+        "takes at most 2": lambda: train(
+            model, motion=make_motion(layers_per_block=1, mid_block=True, max_frames=2)
+        ),
         "parts, this UNet has": lambda: train(model, motion=make_motion()),
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -195,15 +200,23 @@ def test_the_host_trains_as_the_command_line_does(folders, model, tmp_path):
     unet, words = base.make_unet(), Words()
     own = model.model.diffusion_model.state_dict()
     unet.load_state_dict({key: own[base.unet_key(key)].clone() for key in unet.state_dict()})
-    asked = settings(steps=3, clips_per_step=2, terms={"lambda1": 0.5, "window": 1, "lambda2": 0.2, "keyframes": [0]})
+    asked = settings(
+        steps=3, clips_per_step=2, terms={"lambda1": 0.5, "window": 1, "lambda2": 0.2, "keyframes": [0]}
+    )
     host = pack("nodes.host.training")
     module = host.start_module(model, make_motion(layers_per_block=1, mid_block=True), asked)
     family = _DiffusersFamily(diffusion, unet, copy.deepcopy(module), words)
-    data = clips.Clips(model.model.process_latent_in(latents()["samples"]).unflatten(0, (-1, FRAMES)), ["a", "b"])
+    data = clips.Clips(
+        model.model.process_latent_in(latents()["samples"]).unflatten(0, (-1, FRAMES)), ["a", "b"]
+    )
     theirs, ours = [], []
     plan = loop.Plan(3, tmp_path / "run", 1e-3, seed=5)
-    diffusion.train_motion(family, data, plan, diffusion.Batch(clips=2, frames=FRAMES), _keep(theirs), **asked.terms)
-    mine = host.HostFamily(model, module, {text: words.encode_from_tokens(text)["cond"] for text in ("a", "b", "")})
+    diffusion.train_motion(
+        family, data, plan, diffusion.Batch(clips=2, frames=FRAMES), _keep(theirs), **asked.terms
+    )
+    mine = host.HostFamily(
+        model, module, {text: words.encode_from_tokens(text)["cond"] for text in ("a", "b", "")}
+    )
     plan = loop.Plan(3, tmp_path / "other", 1e-3, seed=5)
     host.run(mine, data, plan, asked, ours)
     assert len(ours) == 3 and ours == pytest.approx(theirs, rel=1e-4)
@@ -229,7 +242,9 @@ class _DiffusersFamily:
 
     def predict(self, noisy, steps, texts, frames):
         self.state.frames = frames
-        context = torch.cat([self.words.encode_from_tokens(text)["cond"] for text in texts]).repeat_interleave(frames, 0)
+        context = torch.cat(
+            [self.words.encode_from_tokens(text)["cond"] for text in texts]
+        ).repeat_interleave(frames, 0)
         return self.unet(noisy, steps.repeat_interleave(frames, 0), context, return_dict=False)[0]
 
 
@@ -252,13 +267,18 @@ def run_node(name, **inputs):
         return getattr(pack("nodes.training"), name).execute(**inputs).result
 
 
-WORLD = {"frames": 5, "width": 96, "height": 64, "seed": 7, "shape": "star", "colour": "blue", "motion": "moving left",
+WORLD = {"frames": 5, "width": 96, "height": 64, "seed": 7, "shape": "star", "colour": "blue",
+         "motion": "moving left",
          "ground": "sand", "camera": "still", "sprites": "2"}  # fmt: skip
 
 
 def test_sprite_world_gives_a_clip_and_its_truth(comfy_host):
     images, tracks, mask, caption = run_node("SpriteWorld", **WORLD)
-    assert images.shape == (5, 64, 96, 3) and images.dtype == torch.float32 and 0 <= images.min() <= images.max() <= 1
+    assert (
+        images.shape == (5, 64, 96, 3)
+        and images.dtype == torch.float32
+        and 0 <= images.min() <= images.max() <= 1
+    )
     assert tracks["track_path"].shape == (5, 2, 2) and tracks["track_path"].dtype == torch.float32
     assert tracks["track_visibility"].shape == (5, 2) and tracks["track_visibility"].dtype == torch.bool
     assert mask.shape == (5, 64, 96) and set(mask.unique().tolist()) <= {0.0, 1.0} and mask.any()
@@ -287,8 +307,9 @@ def test_the_node_reads_its_inputs(folders, model, monkeypatch):
     monkeypatch.setattr(node, "train_motion_module", train)
     monkeypatch.setattr(node.ui, "PreviewImage", lambda image, cls: {"images": []})
     motion, curve = run_node(
-        "TrainMotionModule", model=model, clip="clip", latent="latent", frames=4, captions="a", steps=2, learning_rate=1e-3,
-        seed=1, clips_per_step=3, beta_schedule="linear", lambda1=0.1, lambda2=0.2, window=1, keyframes="3, 0",
+        "TrainMotionModule", model=model, clip="clip", latent="latent", frames=4, captions="a",
+        steps=2, learning_rate=1e-3, seed=1, clips_per_step=3, beta_schedule="linear", lambda1=0.1,
+        lambda2=0.2, window=1, keyframes="3, 0",
     )  # fmt: skip
     assert motion == "motion" and curve.shape == (1, 8, 8, 3)
     found = asked["inputs"][-1]

@@ -1,4 +1,6 @@
-"""The demo checkpoint: its keys are the host's, and the stock loader, text encoder and VAE compute what training did."""
+"""The demo checkpoint: its keys are the host's, and the stock loader, text encoder and VAE compute what
+training did.
+"""
 
 import os
 from pathlib import Path
@@ -56,7 +58,9 @@ def test_the_loaded_unet_computes_the_same(parts, loaded):
     assert type(loaded[0].model.model_config).__name__ == "DemoFamily"
 
 
-@pytest.mark.parametrize("text", ["", "a red circle moving left on grass, camera pans up", "it's a (blue:1.0) star; 12 x"])
+@pytest.mark.parametrize(
+    "text", ["", "a red circle moving left on grass, camera pans up", "it's a (blue:1.0) star; 12 x"]
+)
 def test_the_loaded_text_encoder_computes_the_same(parts, loaded, text):
     base = pack("core.training.base_model")
     words = base.Words(Path(os.environ["COMFYUI_PATH"]) / "comfy" / "sd1_tokenizer")
@@ -69,7 +73,10 @@ def test_the_loaded_text_encoder_computes_the_same(parts, loaded, text):
 
 def test_the_loaded_vae_computes_the_same(parts, loaded):
     generator = torch.Generator().manual_seed(2)
-    latents, images = torch.randn(2, 4, 8, 8, generator=generator), torch.rand(2, 64, 64, 3, generator=generator)
+    latents, images = (
+        torch.randn(2, 4, 8, 8, generator=generator),
+        torch.rand(2, 64, 64, 3, generator=generator),
+    )
     vae = loaded[2]
     with torch.inference_mode():
         seen = parts[2](images.movedim(-1, 1))
@@ -94,6 +101,7 @@ def test_a_stock_sd15_is_still_recognised_as_itself(comfy_host):
     import comfy.model_detection
 
     pack("nodes.host.demo_family").register()
-    config = {"context_dim": 768, "model_channels": 320, "use_linear_in_transformer": False, "adm_in_channels": None,
+    config = {"context_dim": 768, "model_channels": 320, "use_linear_in_transformer": False,
+              "adm_in_channels": None,
               "use_temporal_attention": False}  # fmt: skip
     assert type(comfy.model_detection.model_config_from_unet_config(config, {})).__name__ == "SD15"

@@ -59,7 +59,9 @@ def test_training_learns_and_leaves_frozen_weights(tmp_path):
     frozen = run.modules["net"][2].bias.clone()
     run.run()
     assert run.losses[-1] < run.losses[0]
-    assert torch.equal(run.modules["net"][2].bias, frozen) and torch.equal(run.averaged()["net"]["2.bias"], frozen)
+    assert torch.equal(run.modules["net"][2].bias, frozen) and torch.equal(
+        run.averaged()["net"]["2.bias"], frozen
+    )
     assert cv2.imread(str(tmp_path / "loss.png")).shape == (320, 640, 3)
     assert not list(tmp_path.glob("*part*"))
 
@@ -91,7 +93,10 @@ def test_a_curve_of_any_length_is_a_picture(losses):
 
 
 def test_clips_are_drawn_whole_and_with_their_captions():
-    clips = Clips([torch.full((6, 1, 1, 1), 10.0 * i) + torch.arange(6).view(-1, 1, 1, 1) for i in range(3)], ["a", "b", "c"])
+    clips = Clips(
+        [torch.full((6, 1, 1, 1), 10.0 * i) + torch.arange(6).view(-1, 1, 1, 1) for i in range(3)],
+        ["a", "b", "c"],
+    )
     latents, texts = clips.draw_clips(20, 4, torch.Generator().manual_seed(1))
     assert latents.shape == (20, 4, 1, 1, 1) and set(texts) == {"a", "b", "c"}
     assert torch.equal(latents.diff(dim=1), torch.ones(20, 3, 1, 1, 1)), "consecutive frames"

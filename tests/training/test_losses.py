@@ -7,7 +7,9 @@ from choreographer.core.training.losses import Diffusion, ccdm_loss, frame_weigh
 
 
 def literal(error, lambda1, lambda2, window, keyframes):
-    """Eq. 13 as printed: each frame's loss, its neighbours' and the keyframes', summed over the clip's frames."""
+    """Eq. 13 as printed: each frame's loss, its neighbours' and the keyframes', summed over the clip's
+    frames.
+    """
     frames = len(error)
     total = 0.0
     for t in range(frames):
@@ -36,7 +38,9 @@ def test_the_weights_are_those_of_the_double_sum(lambda1, lambda2, window, keyfr
 def test_without_lambdas_the_loss_is_the_plain_one():
     generator = torch.Generator().manual_seed(2)
     predicted, noise = torch.randn(2, 2, 5, 4, 3, 3, generator=generator)
-    assert float(ccdm_loss(predicted, noise)) == pytest.approx(float((predicted - noise).square().mean()), rel=1e-6)
+    assert float(ccdm_loss(predicted, noise)) == pytest.approx(
+        float((predicted - noise).square().mean()), rel=1e-6
+    )
 
 
 def test_an_error_in_a_keyframe_costs_more():
