@@ -1,8 +1,8 @@
 """Measure the demo family in a real ComfyUI: `python dev.py measure prompts|gamma [options]`.
 
-prompts: does the sprite that the prompt names appear, in its colour, and does it move the way the prompt says?
-gamma:   the 3-D Gaussian prior: with rising gamma, motion falls and steadiness rises.
-Figures go to stdout and to OUT/measure_*.json, contact sheets beside them.
+prompts: does the sprite that the prompt names appear, in its colour, and does it move the way the prompt
+says? gamma:   the 3-D Gaussian prior: with rising gamma, motion falls and steadiness rises. Figures go to
+stdout and to OUT/measure_*.json, contact sheets beside them.
 """
 
 import argparse
@@ -60,7 +60,10 @@ def interval(right, total, z=1.96):
 
 
 def measure_prompts(options):
-    """`count` prompts, all shapes, colours, directions and grounds in turn; what was right, with intervals."""
+    """`count` prompts, all shapes, colours, directions and grounds in turn.
+
+    What was right, with intervals.
+    """
     demo = Demo(options.demo)
     from choreographer.core.data.measure import look
     from choreographer.core.data.scene import DIRECTIONS, SHAPES, sample_scene
@@ -70,16 +73,31 @@ def measure_prompts(options):
     for number in range(options.count):
         shape, colour = SHAPES[number % len(SHAPES)], list(HUES)[number % len(HUES)]
         way = list(DIRECTIONS)[number % 4]
-        scene = sample_scene(rng, 16, sprites=1, camera="", shape=shape, colour=colour, motion=f"moving {way}")
-        images = demo.clip_for(scene.caption, options.seed * 1000 + number, options.gamma, steps=options.steps, cfg=options.cfg)
+        scene = sample_scene(
+            rng, 16, sprites=1, camera="", shape=shape, colour=colour, motion=f"moving {way}"
+        )
+        images = demo.clip_for(
+            scene.caption, options.seed * 1000 + number, options.gamma, steps=options.steps, cfg=options.cfg
+        )
         seen = look(images)
-        rows.append({"prompt": scene.caption, "colour": seen.colour == colour, "shape": seen.shape == shape,
-                     "direction": seen.direction == way, "seen": [seen.colour, seen.shape, seen.direction]})  # fmt: skip
+        right = {
+            "colour": seen.colour == colour,
+            "shape": seen.shape == shape,
+            "direction": seen.direction == way,
+        }
+        rows.append({"prompt": scene.caption, **right, "seen": [seen.colour, seen.shape, seen.direction]})
         sheet.append(np.concatenate(list(images[::5]), 1))
-        print(f"\r{number + 1}/{options.count} {(time.monotonic() - started) / (number + 1):.1f} s a clip", end="", flush=True)
+        print(
+            f"\r{number + 1}/{options.count} {(time.monotonic() - started) / (number + 1):.1f} s a clip",
+            end="",
+            flush=True,
+        )
     print()
     both = [row["colour"] and row["shape"] for row in rows]
-    figures = {"colour and shape": both, **{k: [r[k] for r in rows] for k in ("colour", "shape", "direction")}}
+    figures = {
+        "colour and shape": both,
+        **{k: [r[k] for r in rows] for k in ("colour", "shape", "direction")},
+    }
     for name, right in figures.items():
         low, high = interval(sum(right), len(right))
         print(f"{name}: {sum(right)}/{len(right)} = {sum(right) / len(right):.3f}  [{low:.3f}, {high:.3f}]")
@@ -90,7 +108,10 @@ def measure_prompts(options):
 
 
 def measure_gamma(options):
-    """The same prompts and seeds at four gammas: motion (mean flow, px a frame) and steadiness (warped difference)."""
+    """The same prompts and seeds at four gammas.
+
+    Motion (mean flow, px a frame) and steadiness (warped difference).
+    """
     demo = Demo(options.demo)
     from choreographer.core.data.scene import sample_scene
     from choreographer.core.metrics.report import measure
@@ -99,7 +120,9 @@ def measure_gamma(options):
     prompts = [sample_scene(rng, 16, sprites=1).caption for _ in range(options.count)]
     for number, prompt in enumerate(prompts):
         for gamma in GAMMAS:
-            images = demo.clip_for(prompt, options.seed * 1000 + number, gamma, steps=options.steps, cfg=options.cfg)
+            images = demo.clip_for(
+                prompt, options.seed * 1000 + number, gamma, steps=options.steps, cfg=options.cfg
+            )
             rows.append({"prompt": prompt, "gamma": gamma, **_figures(images, measure)})
             if number < 4:
                 sheet.append(np.concatenate(list(images[::3]), 1))
@@ -128,10 +151,9 @@ def _figures(images, measure):
 def _write(folder, name, rows, sheet):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"measure_{name}.json").write_text(json.dumps(rows, indent=1))
-    half = (len(sheet) + 1) // 2
-    columns = [np.concatenate(sheet[:half], 0), np.concatenate(sheet[half:] + sheet[:0], 0)] if len(sheet) > 1 else sheet
-    height = min(c.shape[0] for c in columns)
-    picture = np.concatenate([c[:height] for c in columns], 1)
+    columns = [np.concatenate(sheet[i::2], 0) for i in range(2)] if len(sheet) > 1 else sheet
+    height = min(column.shape[0] for column in columns)
+    picture = np.concatenate([column[:height] for column in columns], 1)
     cv2.imwrite(str(folder / f"measure_{name}.png"), (picture[..., ::-1] * 255).astype(np.uint8))
     print(f"written: {folder / f'measure_{name}.json'}, .png")
 
@@ -145,7 +167,9 @@ def main(arguments=None):
     parser.add_argument("--gamma", type=float, default=0.0, help="prompts: gamma of the noise prior")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cfg", type=float, default=5.0)
-    parser.add_argument("--demo", type=Path, default=ROOT / "demo", help="folder with checkpoints/ and animatediff_models/")
+    parser.add_argument(
+        "--demo", type=Path, default=ROOT / "demo", help="folder with checkpoints/ and animatediff_models/"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "output" / "measure")
     options = parser.parse_args(arguments)
     {"prompts": measure_prompts, "gamma": measure_gamma}[options.what](options)

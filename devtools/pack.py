@@ -26,7 +26,10 @@ def import_host():
     """Import ComfyUI from COMFYUI_PATH, on the CPU where there is no CUDA device; returns its folder."""
     path = os.environ["COMFYUI_PATH"]
     # the repository's own folder goes: there our `nodes/` would hide ComfyUI's `nodes.py`
-    sys.path[:] = [path, *(entry for entry in sys.path if Path(entry or ".").resolve() not in (ROOT, Path(path)))]
+    sys.path[:] = [
+        path,
+        *(entry for entry in sys.path if Path(entry or ".").resolve() not in (ROOT, Path(path))),
+    ]
     torchvision_shim.install()
     import torch
     from comfy.cli_args import args

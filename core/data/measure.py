@@ -1,7 +1,7 @@
 """Look at a clip and say which sprite it shows and how it moves: what a generated clip is judged by.
 
-Nothing here is learnt. Sprites are saturated and grounds are not, so a sprite is the saturated region; its colour is the
-nearest named hue, its shape the best-fitting template, its motion the path of its centre.
+Nothing here is learnt. Sprites are saturated and grounds are not, so a sprite is the saturated region; its
+colour is the nearest named hue, its shape the best-fitting template, its motion the path of its centre.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,11 @@ TEMPLATE = 32
 
 @dataclass(frozen=True)
 class Sighting:
-    """What was seen: colour and shape of the largest sprite over the clip's frames; `direction` "left", "right", "up",
-    "down" or "" when it moves less than `STILL` pixels of a 128-pixel frame; `path` (F, 2), NaN where nothing was found.
+    """What was seen.
+
+    Colour and shape of the largest sprite over the clip's frames; `direction` "left", "right", "up", "down"
+    or "" when it moves less than `STILL` pixels of a 128-pixel frame; `path` (F, 2), NaN where nothing was
+    found.
     """
 
     colour: str
@@ -33,7 +36,10 @@ STILL = 6.0
 
 
 def sprite_mask(image):
-    """(H, W, 3) in 0..1 -> bool (H, W): the largest saturated region, holes kept; empty when there is none."""
+    """(H, W, 3) in 0..1 -> bool (H, W).
+
+    The largest saturated region, holes kept; empty when there is none.
+    """
     smooth = cv2.GaussianBlur(np.ascontiguousarray(image, dtype=np.float32), (3, 3), 0)
     mask = (smooth.max(-1) - smooth.min(-1) > SATURATION).astype(np.uint8)
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
@@ -47,7 +53,10 @@ def sprite_mask(image):
 
 
 def named_colour(image, mask):
-    """The sprite colour nearest to the median hue inside the mask; lightness tells pink from red and purple."""
+    """The sprite colour nearest to the median hue inside the mask.
+
+    Lightness tells pink from red and purple.
+    """
     pixels = image[mask]
     saturated = pixels[pixels.max(1) - pixels.min(1) > 0.3]
     rgb = np.median(saturated if len(saturated) > 8 else pixels, axis=0)
@@ -61,7 +70,7 @@ def named_colour(image, mask):
 
 @cache
 def _templates():
-    """(name, turn) -> (32, 32) mask of the shape filling its own bounding box, over the turns a sprite can have."""
+    """(name, turn) -> (32, 32) mask of the shape in its bounding box, over the turns a sprite can have."""
     grid = np.linspace(-1.4, 1.4, 96)
     u, v = np.meshgrid(grid, grid)
     found = {}
@@ -70,7 +79,9 @@ def _templates():
             continue
         for turn in np.linspace(-0.25, 0.25, 5):
             c, s = np.cos(turn), np.sin(turn)
-            found[name, round(float(turn), 2)] = _boxed(signed_distance(name, c * u + s * v, c * v - s * u) < 0)
+            found[name, round(float(turn), 2)] = _boxed(
+                signed_distance(name, c * u + s * v, c * v - s * u) < 0
+            )
     return found
 
 
@@ -86,22 +97,24 @@ def _boxed(mask):
 
 def named_shape(image, mask):
     """The shape whose template overlaps the mask best; a round one with dark paint inside is a face."""
-    seen = _boxed(mask)
-    overlap = {key: float(np.minimum(seen, t).sum() / np.maximum(seen, t).sum()) for key, t in _templates().items()}
+    overlap = _overlaps(_boxed(mask))
     name = max(overlap, key=overlap.get)[0]
-    if name in ("circle", "ring", "cross", "star", "square"):
-        filled = _filled(mask)
-        solid = max((v for k, v in _overlaps(_boxed(filled)).items() if k[0] == "circle"), default=0)
-        inside = cv2.erode(filled.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        dark = (image.max(-1) < 0.45) & inside
-        if solid > 0.85 and 0.015 < dark.sum() / max(inside.sum(), 1) < 0.5 and name in ("circle", "ring"):
-            hole = _central(dark, filled)
-            return "face" if hole < 0.5 else name
-    return name
+    return "face" if name in ("circle", "ring") and _painted(image, _filled(mask)) else name
+
+
+def _painted(image, filled):
+    """Whether a region is a disc with dark spots that are not a ring's hole."""
+    solid = max(value for (name, _), value in _overlaps(_boxed(filled)).items() if name == "circle")
+    inside = cv2.erode(filled.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    dark = (image.max(-1) < 0.45) & inside
+    share = dark.sum() / max(inside.sum(), 1)
+    return solid > 0.85 and 0.015 < share < 0.5 and _central(dark, filled) < 0.5
 
 
 def _overlaps(seen):
-    return {key: float(np.minimum(seen, t).sum() / np.maximum(seen, t).sum()) for key, t in _templates().items()}
+    return {
+        key: float(np.minimum(seen, t).sum() / np.maximum(seen, t).sum()) for key, t in _templates().items()
+    }
 
 
 def _filled(mask):
@@ -110,7 +123,10 @@ def _filled(mask):
 
 
 def _central(dark, filled):
-    """Share of the disc's middle (40 % of its radius) that is dark: high for a ring's hole, low for a face."""
+    """Share of the disc's middle (40 % of its radius) that is dark.
+
+    High for a ring's hole, low for a face.
+    """
     ys, xs = np.nonzero(filled)
     y, x = np.mgrid[0 : filled.shape[0], 0 : filled.shape[1]]
     near = np.hypot(y - ys.mean(), x - xs.mean()) < 0.4 * np.sqrt(filled.sum() / np.pi)
@@ -118,7 +134,10 @@ def _central(dark, filled):
 
 
 def look(images):
-    """(F, H, W, 3) in 0..1 -> Sighting: colour and shape by vote over the frames, direction by the centre's path."""
+    """(F, H, W, 3) in 0..1 -> Sighting.
+
+    Colour and shape by vote over the frames, direction by the centre's path.
+    """
     colours, shapes, path = [], [], []
     for image in images:
         mask = sprite_mask(image)

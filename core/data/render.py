@@ -15,8 +15,9 @@ TILE = 512  # world pixels after which the ground repeats
 class Clip:
     """A drawn clip with its ground truth; N sprites, F frames, lengths in pixels of this frame size.
 
-    images (F, H, W, 3) float32 0..1; tracks (N, F, 2) sprite centres, x then y; masks (N, F, H, W) bool, visible part;
-    visible (N, F) bool; flow (F-1, 2, H, W) float32, dx then dy from frame t to t+1; caption; identities (N,).
+    images (F, H, W, 3) float32 0..1; tracks (N, F, 2) sprite centres, x then y; masks (N, F, H, W) bool,
+    visible part; visible (N, F) bool; flow (F-1, 2, H, W) float32, dx then dy from frame t to t+1; caption;
+    identities (N,).
     """
 
     images: np.ndarray
@@ -72,7 +73,9 @@ class Renderer:
         corner = self.to_world((0.0, 0.0), t)
         matrix = np.array([[step, 0, corner[0]], [0, step, corner[1]]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(self.ground, matrix, (self.width, self.height), flags=flags, borderMode=cv2.BORDER_WRAP)
+        return cv2.warpAffine(
+            self.ground, matrix, (self.width, self.height), flags=flags, borderMode=cv2.BORDER_WRAP
+        )
 
     def _paint(self, image, owner, i, t):
         sprite = self.scene.sprites[i]
@@ -102,7 +105,10 @@ class Renderer:
 
 
 def render(scene, height=SIZE, width=SIZE, report=None):
-    """Draw the whole clip with its ground truth. Returns `Clip`; `report(done, total)` is called after each frame."""
+    """Draw the whole clip with its ground truth.
+
+    Returns `Clip`; `report(done, total)` is called after each frame.
+    """
     renderer = Renderer(scene, height, width)
     drawn = []
     for t in range(scene.frames):
@@ -127,7 +133,9 @@ def render(scene, height=SIZE, width=SIZE, report=None):
 def render_images(scene, height=SIZE, width=SIZE, frames=None):
     """Only the images (F, H, W, 3) of the named frames (all when None): the fast path for training."""
     renderer = Renderer(scene, height, width)
-    return np.clip(np.stack([renderer.frame(t)[0] for t in (range(scene.frames) if frames is None else frames)]), 0, 1)
+    return np.clip(
+        np.stack([renderer.frame(t)[0] for t in (range(scene.frames) if frames is None else frames)]), 0, 1
+    )
 
 
 def _rotation(angle):

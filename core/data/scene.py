@@ -1,4 +1,7 @@
-"""What happens in a sprite clip, as data: sprites with paths, a camera, a ground; drawn from one seed, and told in words."""
+"""What happens in a sprite clip, as data.
+
+Sprites with paths, a camera, a ground; drawn from one seed, and told in words.
+"""
 
 from dataclasses import dataclass
 
@@ -33,7 +36,10 @@ class Sprite:
 
 @dataclass(frozen=True)
 class Scene:
-    """A whole clip before it is drawn. `centre` (F, 2) is the world point in mid-frame, `zoom` (F,) pixels a world pixel."""
+    """A whole clip before it is drawn.
+
+    `centre` (F, 2) is the world point in mid-frame, `zoom` (F,) pixels a world pixel.
+    """
 
     sprites: tuple
     ground: str
@@ -62,12 +68,19 @@ def sample_scene(rng, frames=16, sprites=None, camera=None, **fixed):
         frames: F, at least 1.
         sprites: 1 or 2; None draws one in three of four scenes.
         camera: one of CAMERAS, or None to draw one (still in half of the scenes).
-        fixed: `shape`, `colour`, `motion`, `ground`, `identity` or `texture` of the first sprite and the ground.
+        fixed: `shape`, `colour`, `motion`, `ground`, `identity` or `texture` of the first sprite and the
+            ground.
 
     Raises: ValueError for an unknown word.
     """
     _check(camera, CAMERAS, "camera")
-    for key, known in (("shape", SHAPES), ("colour", HUES), ("motion", MOTIONS), ("ground", GROUNDS), ("texture", TEXTURES)):
+    for key, known in (
+        ("shape", SHAPES),
+        ("colour", HUES),
+        ("motion", MOTIONS),
+        ("ground", GROUNDS),
+        ("texture", TEXTURES),
+    ):
         _check(fixed.get(key), tuple(known), key)
     count = sprites or (1 if rng.random() < 0.75 else 2)
     ground = fixed.get("ground") or _pick(rng, GROUNDS)
@@ -81,7 +94,9 @@ def sample_scene(rng, frames=16, sprites=None, camera=None, **fixed):
 
 def _check(value, known, name):
     if value is not None and value not in known:
-        raise ValueError(f"Sprite world: {name} is {value!r}; expected one of {', '.join(k or '(none)' for k in known)}.")
+        raise ValueError(
+            f"Sprite world: {name} is {value!r}; expected one of {', '.join(k or '(none)' for k in known)}."
+        )
 
 
 def _article(word):
@@ -101,11 +116,16 @@ def _sprite(rng, frames, index, count, slow, fixed):
     angle = rng.uniform(-0.2, 0.2) + (0 if upright else rng.uniform(0, 6.28)) + np.zeros(frames)
     identity = fixed["identity"] if fixed.get("identity") is not None else int(rng.integers(64))
     texture = fixed.get("texture") or ("plain" if shape == "face" else _pick(rng, TEXTURES))
-    return Sprite(shape, fixed.get("colour") or _pick(rng, HUES), texture, radius, path, angle, motion, identity, index)
+    return Sprite(
+        shape, fixed.get("colour") or _pick(rng, HUES), texture, radius, path, angle, motion, identity, index
+    )
 
 
 def _object_path(rng, motion, frames, radius, slow):
-    """World path (F, 2) that stays mostly inside the frame. A quarter of the straight moves bend into an arc."""
+    """World path (F, 2) that stays mostly inside the frame.
+
+    A quarter of the straight moves bend into an arc.
+    """
     t = np.linspace(0, 1, frames)[:, None] if frames > 1 else np.full((1, 1), 0.5)
     free = SIZE / 2 - radius
     middle = SIZE / 2 + rng.uniform(-0.8, 0.8, 2) * free
@@ -130,7 +150,10 @@ def _object_path(rng, motion, frames, radius, slow):
 
 
 def _camera_path(rng, camera, frames):
-    """Camera centre (F, 2) and zoom (F,). A pan to the left moves the camera left, so the content moves right."""
+    """Camera centre (F, 2) and zoom (F,).
+
+    A pan to the left moves the camera left, so the content moves right.
+    """
     t = np.linspace(-0.5, 0.5, frames)[:, None] if frames > 1 else np.zeros((1, 1))
     centre, zoom = np.full((frames, 2), SIZE / 2), np.ones(frames)
     for word in camera.replace("camera", "").split("and"):

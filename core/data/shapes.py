@@ -1,8 +1,10 @@
-"""What sprites and grounds look like: soft shape masks, sprite textures, faces with an identity, tileable grounds.
+"""What sprites and grounds look like.
 
-All arrays are float32 numpy. Sprite-local coordinates `u` (right) and `v` (down) are -1..1 across the sprite's radius.
-Sprites are saturated and grounds are not, so that a sprite can be found again in a generated picture by its
-saturation alone (see `data.measure`).
+Soft shape masks, sprite textures, faces with an identity, tileable grounds.
+
+All arrays are float32 numpy. Sprite-local coordinates `u` (right) and `v` (down) are -1..1 across the
+sprite's radius. Sprites are saturated and grounds are not, so that a sprite can be found again in a generated
+picture by its saturation alone (see `data.measure`).
 """
 
 import colorsys
@@ -10,7 +12,16 @@ import colorsys
 import numpy as np
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross", "face")
-HUES = {"red": 0, "orange": 30, "yellow": 56, "green": 120, "cyan": 180, "blue": 225, "purple": 280, "pink": 325}
+HUES = {
+    "red": 0,
+    "orange": 30,
+    "yellow": 56,
+    "green": 120,
+    "cyan": 180,
+    "blue": 225,
+    "purple": 280,
+    "pink": 325,
+}
 TEXTURES = ("plain", "stripes", "dots", "checks")
 GROUNDS = {  # base colour in 0..1, amplitude of the pattern
     "grass": ((0.44, 0.50, 0.38), 0.10),
@@ -28,7 +39,10 @@ def colour(name):
 
 
 def signed_distance(shape, u, v):
-    """Approximate distance to the outline in units of the radius: negative inside. `u`, `v` of any equal shape."""
+    """Approximate distance to the outline in units of the radius.
+
+    Negative inside. `u`, `v` of any equal shape.
+    """
     radius = np.hypot(u, v)
     if shape in ("circle", "face"):
         return radius - 0.95
@@ -39,7 +53,9 @@ def signed_distance(shape, u, v):
     if shape == "ring":
         return np.abs(radius - 0.70) - 0.27
     if shape == "cross":
-        arms = np.minimum(np.maximum(np.abs(u) / 0.95, np.abs(v) / 0.30), np.maximum(np.abs(u) / 0.30, np.abs(v) / 0.95))
+        arms = np.minimum(
+            np.maximum(np.abs(u) / 0.95, np.abs(v) / 0.30), np.maximum(np.abs(u) / 0.30, np.abs(v) / 0.95)
+        )
         return (arms - 1) * 0.30
     if shape == "star":
         angle = np.arctan2(u, -v)
@@ -76,11 +92,16 @@ def texture_gain(texture, u, v):
 def face_paint(identity, u, v, rgb):
     """Eyes, mouth and a mark on top of a face's colour.
 
-    Arguments: `identity` int, the same face for the same number; `u`, `v` (h, w); `rgb` (h, w, 3), changed in place.
+    Arguments: `identity` int, the same face for the same number; `u`, `v` (h, w); `rgb` (h, w, 3), changed in
+    place.
     """
     rng = np.random.default_rng(10_000 + identity)
     gap, height, size = rng.uniform(0.25, 0.45), rng.uniform(-0.35, -0.1), rng.uniform(0.12, 0.2)
-    smile, width, dark = rng.uniform(-0.5, 0.6), rng.uniform(0.25, 0.5), np.array([0.12, 0.08, 0.10], np.float32)
+    smile, width, dark = (
+        rng.uniform(-0.5, 0.6),
+        rng.uniform(0.25, 0.5),
+        np.array([0.12, 0.08, 0.10], np.float32),
+    )
     for side in (-1, 1):
         rgb[np.hypot(u - side * gap, v - height) < size] = dark
     mouth = np.abs(v - 0.42 + smile * (u**2 - 0.1)) < 0.08
@@ -91,13 +112,18 @@ def face_paint(identity, u, v, rgb):
 
 
 def ground_texture(kind, seed, size):
-    """A tileable ground picture `(size, size, 3)` in 0..1: slow noise plus the pattern that gives the ground its name."""
+    """A tileable ground picture `(size, size, 3)` in 0..1.
+
+    Slow noise plus the pattern that gives the ground its name.
+    """
     base, amplitude = GROUNDS[kind]
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     turn = 2 * np.pi
     wave = sum(
-        rng.normal() * np.cos(turn * (i * x + j * y) + rng.uniform(0, turn)) / (1 + i + j) for i in range(4) for j in range(4)
+        rng.normal() * np.cos(turn * (i * x + j * y) + rng.uniform(0, turn)) / (1 + i + j)
+        for i in range(4)
+        for j in range(4)
     )
     if kind == "brick":
         row = np.floor(y * 24)
@@ -105,7 +131,9 @@ def ground_texture(kind, seed, size):
     elif kind == "water":
         pattern = np.sin(turn * (14 * y + 0.4 * np.sin(turn * 3 * x + rng.uniform(0, turn))))
     elif kind == "grass":
-        pattern = np.sin(turn * (22 * x + 0.8 * np.sin(turn * 6 * y))) * np.sin(turn * 9 * y + rng.uniform(0, turn))
+        pattern = np.sin(turn * (22 * x + 0.8 * np.sin(turn * 6 * y))) * np.sin(
+            turn * 9 * y + rng.uniform(0, turn)
+        )
     elif kind == "sand":
         pattern = np.sin(turn * (7 * x + 6 * y + 0.5 * np.sin(turn * 2 * x)))
     else:

@@ -44,7 +44,9 @@ def share_norms(unet: nn.Module, state: MotionState) -> Attachment:
 def _gather(state: MotionState):
     def run(_norm, inputs):
         x = inputs[0]
-        if not state.active or x.ndim == 5:  # five: another v1 module on the same UNet has gathered it already
+        if (
+            not state.active or x.ndim == 5
+        ):  # five: another v1 module on the same UNet has gathered it already
             return None
         if x.shape[0] % state.frames:
             raise ValueError(f"A batch of {x.shape[0]} does not divide into clips of {state.frames} frames")

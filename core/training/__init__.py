@@ -1,1 +1,4 @@
-"""Training: one recipe a file over one loop. Long runs belong to `python -m core.training`, never to a test."""
+"""Training: one recipe a file over one loop.
+
+Long runs belong to `python -m core.training`, never to a test.
+"""

@@ -1,4 +1,6 @@
-"""`python -m core.training RECIPE ...`: train a part of the demo family. Each run resumes from its own folder.
+"""`python -m core.training RECIPE ...`.
+
+Train a part of the demo family. Each run resumes from its own folder.
 
 autoencoder  RUN                      pictures <-> latents
 latents      RUN --autoencoder RUN    draw and encode the clips that the next two read
@@ -21,30 +23,49 @@ from .loop import Plan
 
 
 def parse(arguments=None):
-    """Command line -> namespace; every option has the value that the shipped demo was made with where it matters."""
-    parser = argparse.ArgumentParser(prog="core.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Command line -> namespace.
+
+    Every option has the value that the shipped demo was made with where it matters.
+    """
+    parser = argparse.ArgumentParser(
+        prog="core.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("folder", type=Path, help="the run's folder (for export: the demo folder)")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16" if torch.cuda.is_available() else "fp32")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="bf16" if torch.cuda.is_available() else "fp32"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = torch's choice")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--average", type=float, default=0.998, help="decay of the weight average")
     parser.add_argument("--autoencoder", type=Path, help="finished autoencoder run")
     parser.add_argument("--latents", type=Path, nargs="+", help="finished latents runs")
-    parser.add_argument("--from", dest="start", type=Path, nargs="*", default=[], help="runs whose weights to start from")
-    parser.add_argument("--tokenizer", type=Path, default=_tokenizer(), help="folder with CLIP's vocab.json and merges.txt")
+    parser.add_argument(
+        "--from", dest="start", type=Path, nargs="*", default=[], help="runs whose weights to start from"
+    )
+    parser.add_argument(
+        "--tokenizer", type=Path, default=_tokenizer(), help="folder with CLIP's vocab.json and merges.txt"
+    )
     parser.add_argument("--stills", type=int, default=24, help="pictures a step (latents: pictures to draw)")
     parser.add_argument("--clips", type=int, default=2, help="clips a step (latents: clips to draw)")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--crop", type=int, default=48, help="autoencoder: side of the training crops")
-    parser.add_argument("--clip-share", type=float, default=0.0, help="base: share of the steps that see clips")
-    parser.add_argument("--lambda1", type=float, default=0.0, help="motion: weight of the neighbour term of Eq. 13")
-    parser.add_argument("--lambda2", type=float, default=0.0, help="motion: weight of the keyframe term of Eq. 13")
+    parser.add_argument(
+        "--clip-share", type=float, default=0.0, help="base: share of the steps that see clips"
+    )
+    parser.add_argument(
+        "--lambda1", type=float, default=0.0, help="motion: weight of the neighbour term of Eq. 13"
+    )
+    parser.add_argument(
+        "--lambda2", type=float, default=0.0, help="motion: weight of the keyframe term of Eq. 13"
+    )
     parser.add_argument("--window", type=int, default=2, help="motion: k of Eq. 13")
-    parser.add_argument("--keyframes", type=int, nargs="*", default=[], help="motion: keyframe indices of Eq. 13")
+    parser.add_argument(
+        "--keyframes", type=int, nargs="*", default=[], help="motion: keyframe indices of Eq. 13"
+    )
     return parser.parse_args(arguments)
 
 
@@ -60,14 +81,21 @@ def _plan(options):
 
 def _family(options):
     if options.tokenizer is None:
-        raise ValueError("No tokenizer: give --tokenizer FOLDER, or set COMFYUI_PATH to a ComfyUI that brings one.")
+        raise ValueError(
+            "No tokenizer: give --tokenizer FOLDER, or set COMFYUI_PATH to a ComfyUI that brings one."
+        )
     family = Family(Words(options.tokenizer), device=options.device, seed=options.seed)
     return family.load(_weights(options.start))
 
 
 def _weights(folders):
     names = ("unet", "text", "motion")
-    return {n: load_file(f / f"{n}.safetensors") for f in folders for n in names if (f / f"{n}.safetensors").exists()}
+    return {
+        n: load_file(f / f"{n}.safetensors")
+        for f in folders
+        for n in names
+        if (f / f"{n}.safetensors").exists()
+    }
 
 
 def _batch(options):

@@ -1,6 +1,7 @@
-"""Recipe: an autoencoder of the TAESD shape (8x smaller, 4 channels), with latents of zero mean and unit variance.
+"""Recipe: an autoencoder of the TAESD shape (8x smaller, 4 channels), its latents of mean 0 and variance 1.
 
-The layer numbering is TAESD's, so the weights load in hosts that read TAESD files. The encoder takes pictures in 0..1.
+The layer numbering is TAESD's, so the weights load in hosts that read TAESD files. The encoder takes pictures
+in 0..1.
 """
 
 import os
@@ -28,7 +29,9 @@ class _Block(nn.Module):
     def __init__(self):
         super().__init__()
         relu = nn.ReLU
-        self.conv = nn.Sequential(_conv(WIDTH, WIDTH), relu(), _conv(WIDTH, WIDTH), relu(), _conv(WIDTH, WIDTH))
+        self.conv = nn.Sequential(
+            _conv(WIDTH, WIDTH), relu(), _conv(WIDTH, WIDTH), relu(), _conv(WIDTH, WIDTH)
+        )
 
     def forward(self, x):
         return F.relu(self.conv(x) + x)
@@ -58,7 +61,10 @@ def decoder():
 
 
 def _start_well(module):
-    """He initialisation with damped residual branches: torch's default starves so deep a ReLU net of signal."""
+    """He initialisation with damped residual branches.
+
+    Torch's default starves so deep a ReLU net of signal.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -71,7 +77,10 @@ def _start_well(module):
 
 
 def stills(rng, count, size=None):
-    """`count` random sprite-world stills (count, 3, s, s) in 0..1; crops of `size` that show a sprite when given."""
+    """`count` random sprite-world stills (count, 3, s, s) in 0..1.
+
+    Crops of `size` that show a sprite when given.
+    """
     out = []
     while len(out) < count:
         scene = sample_scene(rng, 16)
@@ -87,21 +96,26 @@ def stills(rng, count, size=None):
 
 
 def _picture_loss(y, x):
-    """Squared error, heavier on saturated pixels (sprites, the smaller part), and the absolute error of the gradients."""
+    """Squared error, heavier on saturated pixels (sprites), plus the absolute error of the gradients."""
     weight = 1 + 3 * (x.amax(1, keepdim=True) - x.amin(1, keepdim=True))
     edges = sum((y.diff(dim=d) - x.diff(dim=d)).abs().mean() for d in (2, 3))
     return 5 * (weight * (y - x).square()).mean() + 0.25 * edges
 
 
 def _whiteness(z):
-    """How far the latents' channels are from zero mean and unit covariance: what a diffusion model likes to see."""
+    """How far the latents' channels are from zero mean and unit covariance.
+
+    What a diffusion model likes to see.
+    """
     flat = z.transpose(0, 1).flatten(1)
     gap = torch.cov(flat) - torch.eye(len(flat), device=z.device)
     return flat.mean(1).square().sum() + gap.square().sum()
 
 
 def train_autoencoder(plan, batch=8, crop=64, device="cpu", progress=None, stop=None):
-    """Train encoder and decoder on sprite-world crops; returns {"encoder": ..., "decoder": ...} averaged state dicts.
+    """Train encoder and decoder on sprite-world crops.
+
+    Returns {"encoder": ..., "decoder": ...} averaged state dicts.
 
     The decoder sees latents with a little noise, since a sampler never returns them exactly.
     """

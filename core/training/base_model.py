@@ -1,7 +1,9 @@
-"""The demo family's networks outside the host: SD1.5's UNet and CLIP text encoder with small widths, and their file.
+"""The demo family's networks outside the host.
 
-Training uses diffusers' UNet and transformers' text encoder; `checkpoint_tensors` writes them under the key names of a
-single-file SD1.5 checkpoint, which the stock loader reads.
+SD1.5's UNet and CLIP text encoder with small widths, and their file.
+
+Training uses diffusers' UNet and transformers' text encoder; `checkpoint_tensors` writes them under the key
+names of a single-file SD1.5 checkpoint, which the stock loader reads.
 """
 
 import re
@@ -25,7 +27,10 @@ TEXT_CONFIG = {
 
 
 def make_unet(widths=WIDTHS, context=CONTEXT, heads=HEADS, layers=LAYERS):
-    """A fresh SD1.5-shape UNet (diffusers) of the given widths; cross attention in all but the deepest level."""
+    """A fresh SD1.5-shape UNet (diffusers) of the given widths.
+
+    Cross attention in all but the deepest level.
+    """
     from diffusers import UNet2DConditionModel
 
     cross, plain = "CrossAttn", ""
@@ -45,11 +50,13 @@ def make_text_encoder():
     """A fresh CLIP text encoder (transformers) with the demo's widths and the full CLIP vocabulary."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    return CLIPTextModel(CLIPTextConfig(**TEXT_CONFIG, bos_token_id=49406, eos_token_id=49407, pad_token_id=49407))
+    return CLIPTextModel(
+        CLIPTextConfig(**TEXT_CONFIG, bos_token_id=49406, eos_token_id=49407, pad_token_id=49407)
+    )
 
 
 class Words:
-    """CLIP's tokenizer from a local folder (vocab.json, merges.txt), padded with the end token as SD1.5 does."""
+    """CLIP's tokenizer from a folder (vocab.json, merges.txt), padded with the end token as SD1.5 does."""
 
     def __init__(self, folder):
         from transformers import CLIPTokenizer
@@ -65,7 +72,9 @@ class Words:
         if text not in self.cache:
             ids = self.tokenizer(text)["input_ids"]
             if len(ids) > TOKENS:
-                raise ValueError(f"Caption has {len(ids) - 2} tokens, at most {TOKENS - 2} fit: {text[:60]!r}...")
+                raise ValueError(
+                    f"Caption has {len(ids) - 2} tokens, at most {TOKENS - 2} fit: {text[:60]!r}..."
+                )
             self.cache[text] = torch.tensor(ids + [49407] * (TOKENS - len(ids)))
         return self.cache[text]
 
@@ -89,7 +98,9 @@ _ENDS = {
 
 
 def unet_key(key, layers=LAYERS):
-    """Diffusers UNet key -> the key of the original SD1.5 UNet (without prefix). Raises KeyError if it has none.
+    """Diffusers UNet key -> the key of the original SD1.5 UNet (without prefix).
+
+    Raises KeyError if it has none.
 
     The original numbers all layers of a half in one row, with one more ResBlock a level in the decoder.
     """
@@ -117,7 +128,9 @@ def unet_key(key, layers=LAYERS):
 
 
 def checkpoint_tensors(unet, text_encoder, encoder, decoder):
-    """State dicts of the four parts -> one SD1.5-layout checkpoint {key: tensor}; the autoencoder goes in as TAESD.
+    """State dicts of the four parts -> one SD1.5-layout checkpoint {key.
+
+    Tensor}; the autoencoder goes in as TAESD.
 
     `vae_scale` cancels the host's latent scale (0.18215), so the raw latents are what the UNet sees.
     """

@@ -1,4 +1,4 @@
-"""Recipes: the demo's still-image model with its text encoder (optionally on clips too), and a motion module on a frozen one."""
+"""Recipes: a still-image model with its text encoder (on clips too, if asked), and a motion module on it."""
 
 import contextlib
 from dataclasses import dataclass, replace
@@ -18,8 +18,10 @@ from .losses import Diffusion, ccdm_loss
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees: `stills` pictures; `clips` clips of `frames`; `clip_share` of the steps are clips; `drop` of the
-    captions are emptied, for classifier-free guidance.
+    """What a step sees.
+
+    `stills` pictures; `clips` clips of `frames`; `clip_share` of the steps are clips; `drop` of the captions
+    are emptied, for classifier-free guidance.
     """
 
     stills: int = 24
@@ -37,7 +39,11 @@ class Family:
         self.words, self.device = words, device
         self.unet, self.text = make_unet(widths).to(device), make_text_encoder().to(device)
         config = MotionConfig(
-            channels=tuple(widths), layers_per_block=LAYERS, mid_block=True, heads=HEADS, name="choreographer_demo"
+            channels=tuple(widths),
+            layers_per_block=LAYERS,
+            mid_block=True,
+            heads=HEADS,
+            name="choreographer_demo",
         )
         self.motion = MotionModel(config).to(device)
         self.state = MotionState()
@@ -65,12 +71,18 @@ class Family:
 
 
 def _attention(device):
-    """On CPUs the plain attention: the fused one's backward pass took a third longer a step (measured, 16x16 latents)."""
+    """On CPUs the plain attention.
+
+    The fused one's backward pass took a third longer a step (measured, 16x16 latents).
+    """
     return sdpa_kernel(SDPBackend.MATH) if torch.device(device).type == "cpu" else contextlib.nullcontext()
 
 
 def _is_clip_step(step, share):
-    """Whether a step sees clips: spread evenly by the golden ratio, and the same in every process of a parallel run."""
+    """Whether a step sees clips.
+
+    Spread evenly by the golden ratio, and the same in every process of a parallel run.
+    """
     return (step * 0.6180339887498949) % 1 < share
 
 
@@ -80,7 +92,9 @@ def _dropped(texts, share, generator):
 
 
 def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=None):  # noqa: B008
-    """Text encoder and UNet on stills; where `batch.clip_share` > 0 also on clips with the motion model in place.
+    """Text encoder and UNet on stills.
+
+    Where `batch.clip_share` > 0 also on clips with the motion model in place.
 
     Seeing clips is what teaches the cross attention that "left" and "pans" mean something: no still shows it.
     Returns averaged state dicts "unet", "text" (and "motion").
@@ -103,10 +117,12 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
 
 
 def train_motion(family, data: Clips, plan, batch=Batch(), progress=None, stop=None, **terms):  # noqa: B008
-    """The motion module alone on the frozen model, with the CCDM objective (Eq. 13; `terms` as in `frame_weights`).
+    """The motion module alone on the frozen model, with the CCDM objective (Eq.
 
-    `family` is a `Family`, or anything with its `motion`, `device`, `freeze` and `predict`. Returns the averaged state
-    dict as {"motion": ...}.
+    13; `terms` as in `frame_weights`).
+
+    `family` is a `Family`, or anything with its `motion`, `device`, `freeze` and `predict`. Returns the
+    averaged state dict as {"motion": ...}.
     """
     family.freeze()
     moving = Diffusion((family.motion.config.beta_schedule,), family.device)

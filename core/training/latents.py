@@ -1,6 +1,9 @@
-"""A folder of encoded sprite-world clips: what the diffusion recipes read, so that no step waits for a picture.
+"""A folder of encoded sprite-world clips.
 
-`latents.safetensors` holds `stills` (N, 4, h, w) and `clips` (M, F, 4, h, w) in fp16; `captions.json` the texts.
+What the diffusion recipes read, so that no step waits for a picture.
+
+`latents.safetensors` holds `stills` (N, 4, h, w) and `clips` (M, F, 4, h, w) in fp16; `captions.json` the
+texts.
 """
 
 import json
@@ -16,7 +19,7 @@ from .clips import Clips
 
 
 def encode_images(encoder, images, batch=16):
-    """(N, H, W, 3) float32 0..1 -> latents (N, 4, H/8, W/8) fp16, in bf16 on processors and cards that have it."""
+    """(N, H, W, 3) float32 0..1 -> latents (N, 4, H/8, W/8) fp16, computed in bf16."""
     device = next(encoder.parameters()).device
     out = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
@@ -28,7 +31,10 @@ def encode_images(encoder, images, batch=16):
 
 
 def build(encoder, folder, stills, clips, frames=16, seed=1, progress=print):
-    """Draw and encode `stills` single pictures and `clips` clips of `frames`; writes the folder, under temporary names."""
+    """Draw and encode `stills` single pictures and `clips` clips of `frames`.
+
+    Writes the folder, under temporary names.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

@@ -1,7 +1,9 @@
-"""The one training loop: seeded, checkpointed, resumable, averaged weights, a progress bar and a loss curve.
+"""The one training loop.
 
-A recipe gives modules and a loss; every random number of step `n` comes from `step_seed(seed, n)`, so a run that was
-stopped and resumed draws what an uninterrupted one would have drawn.
+Seeded, checkpointed, resumable, averaged weights, a progress bar and a loss curve.
+
+A recipe gives modules and a loss; every random number of step `n` comes from `step_seed(seed, n)`, so a run
+that was stopped and resumed draws what an uninterrupted one would have drawn.
 """
 
 import contextlib
@@ -18,8 +20,10 @@ from .curve import draw_curve
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast: steps; peak learning_rate with warmup steps and a cosine to a tenth; seed; averaging decay;
-    precision "fp32" or "bf16" (autocast); save_every steps a checkpoint; folder for checkpoints and the curve.
+    """How long and how fast.
+
+    Steps; peak learning_rate with warmup steps and a cosine to a tenth; seed; averaging decay; precision
+    "fp32" or "bf16" (autocast); save_every steps a checkpoint; folder for checkpoints and the curve.
     """
 
     steps: int
@@ -48,20 +52,24 @@ def step_seed(seed, step):
 class Trainer:
     """Trains `modules` (name -> nn.Module; only parameters that require grad) on `loss(step, generator)`.
 
-    After `run()`, `averaged()` gives the smoothed weights, name -> state dict. `stop` is polled every step: when it
-    returns True the run saves a checkpoint and returns, keeping what was learnt.
+    After `run()`, `averaged()` gives the smoothed weights, name -> state dict. `stop` is polled every step:
+    when it returns True the run saves a checkpoint and returns, keeping what was learnt.
     """
 
     def __init__(self, modules, loss, plan, progress=None, stop=None):
         self.modules, self.loss, self.plan = modules, loss, plan
         self.progress, self.stop = progress or bar, stop or (lambda: False)
         self.accelerator = _accelerator()
-        self.names = [f"{m}.{n}" for m, mod in modules.items() for n, p in mod.named_parameters() if p.requires_grad]
+        self.names = [
+            f"{m}.{n}" for m, mod in modules.items() for n, p in mod.named_parameters() if p.requires_grad
+        ]
         self.parameters = [p for mod in modules.values() for p in mod.parameters() if p.requires_grad]
         if not self.parameters:
             raise ValueError("Nothing to train: no parameter of the given modules requires a gradient.")
         self.device = self.parameters[0].device
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
+        )
         self.shadow = [p.detach().clone() for p in self.parameters]
         self.step, self.losses = 0, []
 
@@ -76,8 +84,12 @@ class Trainer:
             return self
         kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         if kept["names"] != self.names:
-            raise ValueError(f"{self.checkpoint.name} in {self.plan.folder} belongs to another model; use a new folder.")
-        for p, value, shadow, average in zip(self.parameters, kept["values"], self.shadow, kept["shadow"], strict=True):
+            raise ValueError(
+                f"{self.checkpoint.name} in {self.plan.folder} belongs to another model; use a new folder."
+            )
+        for p, value, shadow, average in zip(
+            self.parameters, kept["values"], self.shadow, kept["shadow"], strict=True
+        ):
             p.data.copy_(value)
             shadow.copy_(average)
         self.optimizer.load_state_dict(kept["optimizer"])
@@ -90,7 +102,9 @@ class Trainer:
         while self.step < self.plan.steps and not self.stop():
             self.losses.append(self._one_step())
             self.step += 1
-            self.progress(self.step, self.plan.steps, self.losses, (time.monotonic() - started) / (self.step - first))
+            self.progress(
+                self.step, self.plan.steps, self.losses, (time.monotonic() - started) / (self.step - first)
+            )
             if self.step % self.plan.save_every == 0:
                 self.save()
         self.save()
@@ -117,7 +131,9 @@ class Trainer:
         draw_curve(self.losses, Path(self.plan.folder) / "loss.png")
 
     def _one_step(self):
-        generator = torch.Generator("cpu").manual_seed(step_seed(self.plan.seed + int(os.environ.get("RANK", "0")), self.step))
+        generator = torch.Generator("cpu").manual_seed(
+            step_seed(self.plan.seed + int(os.environ.get("RANK", "0")), self.step)
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.rate(self.step)
         with _autocast(self.device, self.plan.precision):
@@ -133,20 +149,31 @@ class Trainer:
         return loss.item()
 
     def _average_gradients(self):
-        """Give every process the mean gradient; a part that one process did not use this step counts as zero there."""
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.parameters])
+        """Give every process the mean gradient.
+
+        A part that one process did not use this step counts as zero there.
+        """
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.parameters]
+        )
         mean = self.accelerator.reduce(flat, "mean").split([p.numel() for p in self.parameters])
         for p, gradient in zip(self.parameters, mean, strict=True):
             p.grad = gradient.view_as(p)
 
 
 def bar(step, steps, losses, seconds):
-    """Text progress: a line each fifty steps, and one at the end; only the first of several processes prints."""
+    """Text progress.
+
+    A line each fifty steps, and one at the end; only the first of several processes prints.
+    """
     if (step % 50 == 0 or step == steps) and os.environ.get("RANK", "0") == "0":
         recent = sum(losses[-100:]) / len(losses[-100:])
         left = (steps - step) * seconds / 60
         filled = "#" * (20 * step // steps)
-        print(f"[{filled:<20}] {step}/{steps} loss {recent:.4f} {seconds:.3f} s/step, {left:.1f} min left", flush=True)
+        print(
+            f"[{filled:<20}] {step}/{steps} loss {recent:.4f} {seconds:.3f} s/step, {left:.1f} min left",
+            flush=True,
+        )
 
 
 def _autocast(device, precision):

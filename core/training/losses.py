@@ -8,12 +8,12 @@ from ..schedules import alphas_cumprod
 class Diffusion:
     """Adds noise by one or several beta schedules; with several, each item draws its own.
 
-    A still-image model trained on both schedules denoises well under either, which is what lets one checkpoint serve
-    plain sampling (scaled_linear) and a motion module's (linear).
+    A still-image model trained on both schedules denoises well under either, which is what lets one
+    checkpoint serve plain sampling (scaled_linear) and a motion module's (linear).
 
-    Timesteps are drawn with density min(1, SNR_LIMIT / SNR), the min-SNR weighting of Hang et al. 2023 as importance
-    sampling: a small model otherwise spends itself on the last traces of noise, whose loss is the largest, and learns
-    shapes and colours late.
+    Timesteps are drawn with density min(1, SNR_LIMIT / SNR), the min-SNR weighting of Hang et al. 2023 as
+    importance sampling: a small model otherwise spends itself on the last traces of noise, whose loss is the
+    largest, and learns shapes and colours late.
     """
 
     SNR_LIMIT = 2.0
@@ -38,10 +38,11 @@ class Diffusion:
 def frame_weights(frames, lambda1=0.0, lambda2=0.0, window=2, keyframes=(), device=None):
     """Weight of each frame's squared error under CCDM Eq. 13, (F,), mean 1.
 
-    Eq. 13 adds to each frame's noise loss `lambda1` times the losses of its 2k+1 neighbours (k = `window`, the frame
-    itself included as printed) and `lambda2` times those of the keyframes. "t+i" is read as a frame offset. Summed over
-    the clip, that is one weight a frame: 1 + lambda1 * (frames whose window holds it) + lambda2 * F * (is a keyframe).
-    The mean is divided out, so the lambdas change the balance and not the learning rate.
+    Eq. 13 adds to each frame's noise loss `lambda1` times the losses of its 2k+1 neighbours (k = `window`,
+    the frame itself included as printed) and `lambda2` times those of the keyframes. "t+i" is read as a frame
+    offset. Summed over the clip, that is one weight a frame: 1 + lambda1 * (frames whose window holds it) +
+    lambda2 * F * (is a keyframe). The mean is divided out, so the lambdas change the balance and not the
+    learning rate.
 
     Raises: ValueError for a keyframe outside the clip.
     """

@@ -1,6 +1,7 @@
 """The demo family in the host's list of models: SD1.5's own UNet, CLIP and TAESD code with smaller widths.
 
-After `register()`, the stock checkpoint loader, CLIP encoder, VAE and samplers load and run the demo checkpoint.
+After `register()`, the stock checkpoint loader, CLIP encoder, VAE and samplers load and run the demo
+checkpoint.
 """
 
 import comfy.supported_models
