@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from .golden_formats.ddim_schedule import check_ddim_schedule
 from .golden_formats.finding import Finding
 from .golden_formats.noise_prior import check_noise_prior, check_noise_statistics
+from .golden_image_conductor import check_video_controlnet
 
 NO_DATA = {".md", ".py"}
 # what reading or comparing a broken file, or one of another format, raises
@@ -24,6 +25,8 @@ CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
     "noise_prior*.npz": check_noise_prior,
     "noise_prior*stats*.json": check_noise_statistics,
     "*ddim_schedule*.safetensors": check_ddim_schedule,
+    "b_flow_controlnet_*.safetensors": check_video_controlnet,
+    "d_image_controlnet_*.safetensors": check_video_controlnet,
 }
 
 

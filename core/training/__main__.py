@@ -155,6 +155,8 @@ def main(arguments=None):
     if options.threads:
         torch.set_num_threads(options.threads)
     RECIPES[options.recipe](options)
+    if torch.distributed.is_initialized():  # else the last of several processes can die on its way out
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
