@@ -17,9 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import autoencoder, latents
-from .base_model import Words, checkpoint_tensors
+from .base_model import Words, checkpoint_parts, checkpoint_tensors
 from .diffusion import Batch, Family, train_base, train_motion
 from .loop import Plan
+
+CHECKPOINT = Path("checkpoints") / "choreographer_demo.safetensors"
+MOTION = Path("animatediff_models") / "choreographer_demo_motion.safetensors"
 
 
 def parse(arguments=None):
@@ -131,13 +134,26 @@ def _export(options):
     weights = _weights(options.start)
     pair = [load_file(options.autoencoder / f"{n}.safetensors") for n in ("encoder", "decoder")]
     tensors = checkpoint_tensors(weights["unet"], weights["text"], *pair)
-    target = options.folder / "checkpoints" / "choreographer_demo.safetensors"
+    target = options.folder / CHECKPOINT
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in tensors.items()}, target.with_suffix(".part"))
     target.with_suffix(".part").replace(target)
-    motion = options.folder / "animatediff_models" / "choreographer_demo_motion.safetensors"
+    motion = options.folder / MOTION
     motion.parent.mkdir(parents=True, exist_ok=True)
     save_motion_module(_family(options).motion.half(), motion)
+
+
+def _unpack(options):
+    """A demo folder's files as the parts that runs hold: encoder, decoder, unet, text, motion; fp32."""
+    from ..motion.layouts import read_motion_module
+
+    (demo,) = options.start
+    tensors = {k: v.float() for k, v in load_file(demo / CHECKPOINT).items()}
+    options.start = []
+    family = _family(options)
+    weights = checkpoint_parts(tensors, family.unet.state_dict(), family.text.state_dict())
+    weights["motion"] = read_motion_module(demo / MOTION).float().state_dict()
+    autoencoder.save(weights, options.folder)
 
 
 RECIPES = {
@@ -146,6 +162,7 @@ RECIPES = {
     "base": _base,
     "motion": _motion,
     "export": _export,
+    "unpack": _unpack,
 }
 
 

@@ -143,3 +143,23 @@ def checkpoint_tensors(unet, text_encoder, encoder, decoder):
     tensors["first_stage_model.vae_scale"] = torch.tensor(0.18215)
     tensors["first_stage_model.vae_shift"] = torch.tensor(0.0)
     return tensors
+
+
+def checkpoint_parts(tensors, unet, text_encoder):
+    """The reverse of `checkpoint_tensors`: {"unet", "text", "encoder", "decoder"} -> state dict.
+
+    `unet` and `text_encoder` are state dicts whose keys say what to look for; a missing tensor is a KeyError.
+    """
+    text = "cond_stage_model.transformer.text_model."
+    parts = {
+        "unet": {key: tensors[f"model.diffusion_model.{unet_key(key)}"] for key in unet},
+        "text": {
+            key: tensors[text + key.removeprefix("text_model.")]
+            for key in text_encoder
+            if not key.endswith("position_ids")
+        },
+    }
+    for name in ("encoder", "decoder"):
+        prefix = f"first_stage_model.taesd_{name}."
+        parts[name] = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+    return parts
