@@ -7,6 +7,7 @@ latents      RUN --autoencoder RUN    draw and encode the clips that the next tw
 base         RUN --latents RUN        text encoder and UNet (add --clip-share for clips)
 motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq. 13)
 export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
+unpack       RUN --from DEMO          the reverse: a run to go on from, or to encode with
 """
 
 import argparse
