@@ -1,6 +1,5 @@
 """Run the host's own samplers with noise of ours, and show the host how far a long computation is."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -61,14 +60,3 @@ def sample_with_noise(model, noise, settings: SamplerSettings, positive, negativ
 def empty_latent(frames: int, channels: int, height: int, width: int) -> torch.Tensor:
     """Zeros (frames, channels, height, width) where the host keeps values between nodes."""
     return torch.zeros(frames, channels, height, width, device=comfy.model_management.intermediate_device())
-
-
-def progress_report() -> Callable[[int, int], None]:
-    """Give core functions a `report(done, total)` that moves the progress bar and heeds an interrupt."""
-    bar = comfy.utils.ProgressBar(1)
-
-    def report(done: int, total: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
-    return report

@@ -9,7 +9,7 @@ import torch
 
 from ...core.data.render import render
 from ...core.data.scene import sample_scene
-from .sampling import progress_report
+from .progress import reporter
 
 ANY = "random"
 STILL_CAMERA = "still"
@@ -44,7 +44,7 @@ def draw_world(settings: WorldSettings):
     camera = {ANY: None, STILL_CAMERA: ""}.get(settings.camera, settings.camera)
     count = None if settings.sprites == ANY else int(settings.sprites)
     scene = sample_scene(np.random.default_rng(settings.seed), settings.frames, count, camera, **fixed)
-    clip = render(scene, settings.height, settings.width, progress_report())
+    clip = render(scene, settings.height, settings.width, reporter())
     tracks = {
         "track_path": torch.from_numpy(clip.tracks.swapaxes(0, 1).copy()),
         "track_visibility": torch.from_numpy(clip.visible.T.copy()),
