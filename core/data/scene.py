@@ -110,7 +110,7 @@ def _pick(rng, words):
 def _sprite(rng, frames, index, count, slow, fixed):
     shape = fixed.get("shape") or _pick(rng, SHAPES)
     motion = fixed.get("motion") or _pick(rng, MOTIONS)
-    radius = float(rng.uniform(15, 25) if count == 1 else rng.uniform(13, 19))
+    radius = float(rng.uniform(20, 32) if count == 1 else rng.uniform(16, 24))
     path = _object_path(rng, motion, frames, radius, slow)
     upright = shape in ("square", "triangle", "star", "cross", "face")
     angle = rng.uniform(-0.2, 0.2) + (0 if upright else rng.uniform(0, 6.28)) + np.zeros(frames)
