@@ -12,10 +12,21 @@ from zipfile import BadZipFile
 
 from safetensors import SafetensorError
 
+from .golden_formats.camera_free import check_camera_free
 from .golden_formats.ddim_schedule import check_ddim_schedule
 from .golden_formats.finding import Finding
+from .golden_formats.fusion_clips import (
+    check_balanced,
+    check_clip,
+    check_fast_accurate,
+    check_interpolation,
+)
+from .golden_formats.fusion_kernels import check_kernels, check_schedule
+from .golden_formats.fusion_metrics import check_metrics
 from .golden_formats.noise_prior import check_noise_prior, check_noise_statistics
-from .golden_image_conductor import check_video_controlnet
+from .golden_formats.orthogonal import check_orthogonal
+from .golden_formats.video_controlnet import check_video_controlnet
+from .golden_formats.video_unet import check_sampling, check_unet
 
 NO_DATA = {".md", ".py"}
 # what reading or comparing a broken file, or one of another format, raises
@@ -23,10 +34,22 @@ UNREADABLE = (KeyError, ValueError, TypeError, OSError, RuntimeError, BadZipFile
 
 CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
     "noise_prior*.npz": check_noise_prior,
+    "kernels*.npz": check_kernels,
+    "schedule*.json": check_schedule,
+    "metrics*.json": check_metrics,
+    "*_inputs.npz": check_clip,
+    "*_balanced.npz": check_balanced,
+    "*_fast_accurate.npz": check_fast_accurate,
+    "*_interp.npz": check_interpolation,
     "noise_prior*stats*.json": check_noise_statistics,
     "*ddim_schedule*.safetensors": check_ddim_schedule,
     "b_flow_controlnet_*.safetensors": check_video_controlnet,
+    "c_flow_controlnet_*.safetensors": check_video_controlnet,
     "d_image_controlnet_*.safetensors": check_video_controlnet,
+    "*camera_free_guidance*.safetensors": check_camera_free,
+    "f_unet_*.safetensors": check_unet,
+    "h_pipeline_*.safetensors": check_sampling,
+    "*orthogonal_loss*.safetensors": check_orthogonal,
 }
 
 
@@ -43,10 +66,15 @@ def check_file(path: Path) -> tuple[str, bool]:
         return f"FAILS: cannot be checked: {type(error).__name__}: {error}", True
     if not findings:
         return "FAILS: nothing in it has the names of its format", True
+    for finding in findings:
+        if finding.shown:
+            print(f"{path.name}: {finding.shown}", flush=True)
     worst: Finding = max(findings, key=lambda finding: finding.strain)
     broken = [finding for finding in findings if not finding.holds]
     count = f"worst of {len(findings)}: {worst.name}"
     verdict = "FAILS: " + ", ".join(finding.name for finding in broken[:4]) if broken else "holds"
+    if worst.shown:
+        return f"{len(findings) - len(broken)} of {len(findings)} hold  {verdict}", bool(broken)
     return f"max|d|/max|ref| {worst.measure:.2e} (bound {worst.bound:.0e}, {count})  {verdict}", bool(broken)
 
 

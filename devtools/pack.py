@@ -37,6 +37,7 @@ def import_host():
     args.cpu = not torch.cuda.is_available()
     import comfy.model_management
     import comfy.sd  # noqa: F401
+
     # now, as main.py does: once imported, the nodes.py of ComfyUI puts comfy/utils.py in front
     import utils.json_util  # noqa: F401
 

@@ -12,9 +12,18 @@ GROUPS = {
     "Training clips": {
         "ChoreoSpriteWorld",
         "ImageBatch",
+        "ImageAddNoise",
         "StringConcatenate",
         "VAEEncode",
         "ChoreoTrainMotionModule",
+    },
+    "Keyframes": {
+        "ImageFromBatch",
+        "ImageInvert",
+        "ChoreoKeyframe",
+        "ChoreoKeyframesFromBatch",
+        "ChoreoKeyframesToLatents",
+        "ChoreoKeyframeGuidance",
     },
     "Prompt": {"CLIPTextEncode", "ChoreoPromptSchedule", "ChoreoEmptyVideoLatent"},
     "Sampling": {
@@ -22,13 +31,25 @@ GROUPS = {
         "ChoreoNoiseLayout",
         "ChoreoNoiseToLatent",
         "ChoreoNoisePriorKSampler",
+        "ChoreoFusionFeedback",
         "CFGGuider",
         "KSamplerSelect",
         "BasicScheduler",
         "SamplerCustomAdvanced",
         "KSamplerAdvanced",
     },
-    "Result": {"VAEDecode", "CreateVideo", "SaveVideo", "ChoreoVideoMetrics", "PreviewAny", "PreviewImage"},
+    "Result": {
+        "VAEDecode",
+        "ChoreoFuseFrames",
+        "ChoreoDeflickerVideo",
+        "ChoreoInterpolateKeyframes",
+        "CreateVideo",
+        "SaveVideo",
+        "ChoreoVideoMetrics",
+        "ChoreoFlowRating",
+        "PreviewAny",
+        "PreviewImage",
+    },
 }
 
 DEMO = """
@@ -60,6 +81,37 @@ NOISE_LAYOUTS = """## Other ways to share noise
 
 Change first: the **layout**. The noise goes into the latent, for the stock *KSampler (Advanced)* with
 *add_noise* disabled. **Steps** must be set as in the sampler."""
+KEYFRAMES = """## A clip between two keyframes
+
+The first and the last frame of a sprite-world clip are fixed; the model makes the frames between them.
+
+Change first: the images of the two **Keyframe** nodes (*Load Image* instead of the sprite world, of the
+clip's size) and the **Prompt**. **reach** of *Keyframe Guidance* ties more or fewer neighbours."""
+KEYFRAME_LATENTS = """## Keyframes in the latent
+
+As *keyframes_to_video*, with the keyframes in the latent and a noise mask that keeps them: any sampler,
+no change to the model.
+
+Change first: the images, and **at** of *Keyframes from Batch*, the frames that they fix."""
+FEEDBACK = """## Fusion while sampling, and after
+
+*Fusion Feedback* fuses the clip at half and at four fifths of sampling. Then the finished clip is fused
+once more and sampled again at a low denoise, which brings back sharpness.
+
+Change first: **percents** and **window** of *Fusion Feedback*; **denoise** of the second sampler."""
+DEFLICKER = """## Remove flicker from any clip
+
+A sprite-world clip gets noise, and loses it again. *Before* and *After* rate the motion beside the clean
+clip: closer is better, lower is not.
+
+Change first: the clip (*Load Video* and *Get Video Components* instead of the first two nodes), then
+**window** of *Deflicker Video*. No model is needed."""
+INTERPOLATE = """## A clip from a few finished frames
+
+Three frames of a clip are changed (here inverted; paint over yours), and all others are made from them,
+moving as the clip moves. No model is needed.
+
+Change first: the clip, the images, and **at** of *Keyframes from Batch*, the frames where they belong."""
 TRAIN = """## Train a motion module in the graph
 
 Two clips with captions, ten steps: enough to see it work, not to learn.
@@ -82,6 +134,11 @@ NOTES = {
     "noise_prior_ksampler": NOISE_PRIOR + DEMO,
     "noise_layouts": NOISE_LAYOUTS + DEMO,
     "train_motion_module": TRAIN,
+    "keyframes_to_video": KEYFRAMES + DEMO,
+    "keyframe_latents": KEYFRAME_LATENTS + DEMO,
+    "fusion_feedback": FEEDBACK + DEMO,
+    "deflicker_video": DEFLICKER,
+    "interpolate_keyframes": INTERPOLATE,
     "public/motion_lora": MOTION_LORA
     + PUBLIC
     + "`mm_sd_v15_v2.ckpt` (models/animatediff_models), "

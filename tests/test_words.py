@@ -17,7 +17,8 @@ EMPTY = {"empty", "\u7a7a"}  # the second is Chinese
 EXAMPLE = {"(example)", "\uff08\u793a\u4f8b\uff09"}
 LEAST_LETTERS = 9  # "is not a ... but"
 # lists of the host's or of files: not ours to explain word by word
-THEIR_CHOICES = {"sampler_name", "scheduler", "motion_module", "lora", "adapter"}
+THEIR_CHOICES = {"sampler_name", "scheduler", "motion_module", "lora", "adapter", "control_net"}
+THEIR_CHOICES |= {"camera_lora", "object_lora"}
 ROW = re.compile(r"^\| `(\w+)`[^|]*\| ([^|]*?) \|", re.MULTILINE)
 MESSAGE = re.compile(r"^\| [^|`]*`([^`|]+)` \|", re.MULTILINE)
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

@@ -1,7 +1,7 @@
 """Video ControlNet files: SparseCtrl, Image Conductor's image and flow nets, diffusers' folders.
 
 All name the encoder's weights as ours are named; only the motion modules' are turned into ours, by the same
-table as motion module files.
+table as motion module files. LoRA weights are in `lora_files`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from ..files import CONFIG, read_weights, unwrap
 from ..motion.detect import detect_layout, refusal
 from ..motion.layouts import fuse_module, part_names, site_key
 from ..motion.transformer import TemporalTransformer
+from .lora import PREFIX, ROLES
+from .lora_files import Pairs, load_lora, split_lora
 from .network import LATENT_STRIDE, ControlConfig, VideoControlNet
 
 WHAT = "video ControlNet"
@@ -37,41 +39,79 @@ _FIXED = {
 }
 
 
-def read_video_controlnet(source, ops=nn, device=None, dtype=None) -> VideoControlNet:
+def read_video_controlnet(
+    source, ops=nn, device=None, dtype=None, parts: Mapping | None = None
+) -> VideoControlNet:
     """Read a video ControlNet from a path (file or diffusers folder) or a state dict.
 
-    Knows SparseCtrl RGB and scribble, Image Conductor's image net and its flow net without LoRA, other widths
-    of these, and diffusers' SparseControlNetModel. Layers come from `ops`, weights go to `device` and `dtype`
-    (None: as in the file). Position tables are recomputed, and may be absent. Raises ValueError, with the
-    nearest layout or the first keys that differ, for anything else.
+    Knows SparseCtrl RGB and scribble, Image Conductor's image net and its flow net with or without LoRA,
+    other widths of these, and diffusers' SparseControlNetModel. `parts` are files (or state dicts) by role,
+    "camera" or "object", that hold LoRAs of the net and nothing else; they come before those in `source`.
+    Layers come from `ops`, weights go to `device` and `dtype` (None: as in the file). Position tables are
+    recomputed, and may be absent; so may LoRAs, wholly or at some layers: see `missing_parts`. Raises
+    ValueError, with the nearest layout or the first keys that differ, for anything else.
     """
-    if isinstance(source, Mapping):
-        state, metadata, name = unwrap(dict(source)), {}, "the state dict"
-    else:
-        (state, metadata), name = read_weights(source), Path(source).name
+    state, metadata, name = _read(source)
     layout = detect_layout(state)
     if layout not in LAYOUTS:
         raise ValueError(refusal(name, state, layout, "controlnet", WHAT))
-    if any(".base_layer." in key for key in state):
+    base, found = split_lora(state, name)
+    if not base:
         raise ValueError(
-            f"'{name}' is a flow ControlNet with LoRA layers (base_layer, lora_A, lora_B), which are not "
-            "supported yet; expected the weights without LoRA"
+            f"'{name}' holds LoRA weights alone ({', '.join(found)}): load the ControlNet's own file, and "
+            "give this one as its LoRA part"
         )
-    config = _config(state, metadata, name)
-    weights, differ = _weights(state)
+    config = _config(base, metadata, name)
+    weights, differ = _weights(base)
     model = VideoControlNet(config, ops=ops, device="meta")
     _check(weights, differ, model.state_dict(), name)
     model.load_state_dict({key: t.to(device=device, dtype=dtype) for key, t in weights.items()}, assign=True)
+    loras = {role: (pairs, name) for role, pairs in found.items()}
+    loras.update({role: _read_part(role, part) for role, part in (parts or {}).items()})
+    for role, (pairs, of) in loras.items():
+        load_lora(model, role, pairs, of, ops, device, dtype)
     return model
+
+
+def _read(source) -> tuple[dict[str, Tensor], Mapping[str, str], str]:
+    """Tensors, metadata and name of a path or a state dict."""
+    if isinstance(source, Mapping):
+        return unwrap(dict(source)), {}, "the state dict"
+    return *read_weights(source), Path(source).name
+
+
+def _read_part(role: str, source) -> tuple[Pairs, str]:
+    """LoRA matrices of a role, and the name of their file; raises ValueError for a file of other weights."""
+    state, _, name = _read(source)
+    base, found = split_lora(state, name)
+    if base:
+        raise ValueError(
+            f"'{name}' is no LoRA part of a video ControlNet: it has other weights, such as "
+            f"{next(iter(base))}"
+        )
+    if role not in found:
+        raise ValueError(f"'{name}' holds the {', '.join(found)} LoRA, expected the {role} LoRA")
+    return found[role], name
+
+
+def missing_parts(model: VideoControlNet) -> list[str]:
+    """What a flow net's file and parts did not hold of its LoRAs, a line for each role; [] when complete."""
+    lines = []
+    for role in ROLES:
+        if model.lora is None or role not in model.lora.roles:
+            lines.append(f"no {role} LoRA")
+        elif gaps := model.lora.gaps.get(role):
+            lines.append(f"no {role} LoRA at {len(gaps)} layers: {', '.join(gaps[:5])}")
+    return lines if model.config.kind == "flow" else []
 
 
 def published_weights(model: VideoControlNet) -> dict[str, Tensor]:
     """Weights of `model` under the names of SparseCtrl's and Image Conductor's files, q, k and v apart.
 
-    Position tables are left out. `read_video_controlnet` reads it back; with a model on the device "meta" it
-    tells the names and shapes of a file.
+    Position tables and LoRAs are left out (see `lora_files`). `read_video_controlnet` reads it back; with a
+    model on the device "meta" it tells the names and shapes of a file.
     """
-    weights = model.state_dict()
+    weights = {key: t for key, t in model.state_dict().items() if not key.startswith(PREFIX)}
     for site, module in model.named_modules():
         if not isinstance(module, TemporalTransformer):
             continue
@@ -79,7 +119,7 @@ def published_weights(model: VideoControlNet) -> dict[str, Tensor]:
         for theirs, (ours, third) in part_names(len(module.attentions)).items():
             tensor = own[ours] if third is None else own[ours].chunk(3)[third]
             weights[f"{site}.temporal_transformer.{theirs}"] = tensor
-    return dict(weights)
+    return weights
 
 
 def _config(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> ControlConfig:

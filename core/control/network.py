@@ -6,6 +6,7 @@ they differ in how the condition is embedded.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 from ..clip import VideoShape
 from ..motion.transformer import TemporalTransformer
 from .blocks import Downsampler, ResBlock, SpatialTransformer, TimeEmbedding, time_features
+from .lora import BASE, LoraMix, SwitchableLora, check_mix
 
 LATENT_STRIDE = 8  # pixels a latent cell, each way
 KINDS = ("image", "pixels", "flow")
@@ -142,6 +144,7 @@ class VideoControlNet(nn.Module):
 
     The network sees no noisy latents: they are replaced by zeros, which leaves only the bias of `conv_in`.
     A fresh network gives zeros: its output convolutions and the embedding of the condition start at zero.
+    `lora` is None, or the low-rank branches that a call may mix in.
     """
 
     def __init__(self, config: ControlConfig, ops=nn, device=None, dtype=None):
@@ -163,9 +166,15 @@ class VideoControlNet(nn.Module):
             _zeroed(ops.Conv2d(width, width, 1, **where)) for width in widths
         )
         self.controlnet_mid_block = _zeroed(ops.Conv2d(config.channels[-1], config.channels[-1], 1, **where))
+        self.lora: SwitchableLora | None = None
 
     def forward(
-        self, condition: Tensor, timestep: Tensor | float, context: Tensor, strength: float = 1.0
+        self,
+        condition: Tensor,
+        timestep: Tensor | float,
+        context: Tensor,
+        strength: float | Tensor = 1.0,
+        mix: LoraMix = BASE,
     ) -> Residuals:
         """Residuals for B clips of F frames, (B F) C H W each, times `strength`.
 
@@ -175,25 +184,39 @@ class VideoControlNet(nn.Module):
                 ("flow"). Frames without an image are zero, mask included.
             timestep: 0..999 of training; one number, or (B F).
             context: text states (B F) x T x D.
-            strength: factor on all residuals.
+            strength: factor on all residuals: a number, or (F,) for each frame.
+            mix: which LoRAs act, and how much.
 
         Raises:
-            ValueError: the shapes do not fit each other or the network.
+            ValueError: the shapes do not fit each other or the network, or it lacks a LoRA of the mix.
         """
         clips = self._check(condition, context)
+        check_mix(self, mix)
         frames = condition.shape[1]
         time = torch.as_tensor(timestep, device=condition.device).reshape(-1)
         if len(time) not in (1, clips * frames):
             raise ValueError(f"Expected one time step, or {clips * frames} for all frames, got {len(time)}")
+        if mix.per_frame:
+            time = time.expand(clips * frames)
+        if isinstance(strength, Tensor):
+            strength = strength.to(condition).repeat(clips).view(-1, 1, 1, 1)
+        with nullcontext() if self.lora is None else self.lora.use(mix, condition):
+            down, mid = self._residuals(condition, time, context, clips)
+        return Residuals(tuple(x * strength for x in down), mid * strength)
+
+    def _residuals(self, condition: Tensor, time: Tensor, context: Tensor, clips: int) -> Residuals:
+        frames, config = condition.shape[1], self.config
         x = self._embed(condition).expand(clips, -1, -1, -1, -1).flatten(0, 1)
-        x = x + self.conv_in(x.new_zeros(1, self.config.latent, 1, 1))  # zeros everywhere give the bias
-        time = self.time_embedding(time_features(time, self.config.channels[0]).to(x.dtype))
+        # zeros everywhere give the bias; the rows are equal where weights of frames have made several
+        x = x + self.conv_in(x.new_zeros(1, config.latent, 1, 1))[:1]
+        time = self.time_embedding(time_features(time, config.channels[0]).to(x.dtype))
         outputs = [x]
         for block in self.down_blocks:
             outputs += block(outputs[-1], time, context, frames)
         mid = self.controlnet_mid_block(self.mid_block(outputs[-1], time, context))
-        down = tuple(conv(x) for conv, x in zip(self.controlnet_down_blocks, outputs, strict=True))
-        return Residuals(tuple(x * strength for x in down), mid * strength)
+        return Residuals(
+            tuple(conv(x) for conv, x in zip(self.controlnet_down_blocks, outputs, strict=True)), mid
+        )
 
     def _embed(self, condition: Tensor) -> Tensor:
         shape = VideoShape(*condition.shape[:2], *condition.shape[3:])

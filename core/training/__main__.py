@@ -6,23 +6,27 @@ autoencoder  RUN                      pictures <-> latents
 latents      RUN --autoencoder RUN    draw and encode the clips that the next two read
 base         RUN --latents RUN        text encoder and UNet (add --clip-share for clips)
 motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq. 13)
+image_control RUN --latents RUN       video ControlNet for keyframes, on the frozen base and motion
+ablation     RUN --latents RUN        CCDM Table 3: motion under schedules A, B and C, and a table
 export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
 unpack       RUN --from DEMO          the reverse: a run to go on from, or to encode with
 """
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from . import autoencoder, latents
+from . import ablation, autoencoder, control, latents
 from .base_model import Words, checkpoint_parts, checkpoint_tensors
 from .diffusion import Batch, Family, train_base, train_motion
 from .loop import Plan
 
 CHECKPOINT = Path("checkpoints") / "choreographer_demo.safetensors"
+IMAGE_CONTROL = "image_control.safetensors"
 MOTION = Path("animatediff_models") / "choreographer_demo_motion.safetensors"
 
 
@@ -83,13 +87,15 @@ def _plan(options):
     return Plan(**{name: getattr(options, name) for name in names})
 
 
-def _family(options):
+def _family(options, fresh=()):
+    """A family with the weights of `--from`, except those of the parts named in `fresh`."""
     if options.tokenizer is None:
         raise ValueError(
             "No tokenizer: give --tokenizer FOLDER, or set COMFYUI_PATH to a ComfyUI that brings one."
         )
     family = Family(Words(options.tokenizer), device=options.device, seed=options.seed)
-    return family.load(_weights(options.start))
+    weights = _weights(options.start)
+    return family.load({name: tensors for name, tensors in weights.items() if name not in fresh})
 
 
 def _weights(folders):
@@ -128,6 +134,30 @@ def _motion(options):
     autoencoder.save(weights, options.folder)
 
 
+def _image_control(options):
+    terms = {name: getattr(options, name) for name in ("lambda1", "lambda2", "window")}
+    family, source = _family(options), control.KeyframeClips(latents.Latents(*options.latents))
+    net = control.make_control(family)
+    weights = control.train_control(family, net, source, _plan(options), _batch(options), **terms)
+    net.load_state_dict(weights["control"])
+    control.save_control(net.half(), options.folder / IMAGE_CONTROL)
+
+
+def _ablation(options):
+    terms = {name: getattr(options, name) for name in ("lambda1", "lambda2", "window", "keyframes")}
+    decoder = autoencoder.load(options.autoencoder, options.device)[1] if options.autoencoder else None
+    results = ablation.run_ablation(
+        lambda: _family(options, fresh=("motion",)),
+        latents.Latents(*options.latents),
+        lambda name: replace(_plan(options), folder=options.folder / name),
+        _batch(options),
+        decoder,
+        **terms,
+    )
+    (options.folder / "ablation.md").write_text(ablation.table(results), encoding="ascii")
+    print(ablation.table(results), end="")
+
+
 def _export(options):
     """checkpoints/ and animatediff_models/ under the demo folder, fp16."""
     from ..motion.layouts import save_motion_module
@@ -162,6 +192,8 @@ RECIPES = {
     "latents": _latents,
     "base": _base,
     "motion": _motion,
+    "image_control": _image_control,
+    "ablation": _ablation,
     "export": _export,
     "unpack": _unpack,
 }

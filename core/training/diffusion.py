@@ -55,7 +55,7 @@ class Family:
         context = self.text(self.words(texts).to(self.device)).last_hidden_state
         if frames:
             context, steps = context.repeat_interleave(frames, 0), steps.repeat_interleave(frames, 0)
-        with _attention(self.device):
+        with attention(self.device):
             return self.unet(noisy, steps, context, return_dict=False)[0]
 
     def freeze(self):
@@ -70,7 +70,7 @@ class Family:
         return self
 
 
-def _attention(device):
+def attention(device):
     """On CPUs the plain attention.
 
     The fused one's backward pass took a third longer a step (measured, 16x16 latents).
@@ -86,7 +86,8 @@ def _is_clip_step(step, share):
     return (step * 0.6180339887498949) % 1 < share
 
 
-def _dropped(texts, share, generator):
+def drop_texts(texts, share, generator):
+    """The texts, a `share` of them emptied at random: what classifier-free guidance needs."""
     drop = torch.rand(len(texts), generator=generator) < share
     return ["" if d else text for text, d in zip(texts, drop.tolist(), strict=True)]
 
@@ -110,7 +111,7 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
             return _clip_loss(family, data, moving, batch, generator, {})
         latents, texts = data.draw_stills(batch.stills, generator)
         noisy, noise, steps = still.noised(latents.to(family.device), generator)
-        predicted = family.predict(noisy, steps, _dropped(texts, batch.drop, generator))
+        predicted = family.predict(noisy, steps, drop_texts(texts, batch.drop, generator))
         return (predicted.float() - noise).square().mean()
 
     return Trainer(modules, loss, plan, progress, stop).resume().run().averaged()
@@ -137,6 +138,6 @@ def train_motion(family, data: Clips, plan, batch=Batch(), progress=None, stop=N
 def _clip_loss(family, data, diffusion, batch, generator, terms):
     latents, texts = data.draw_clips(batch.clips, batch.frames, generator)
     noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
-    texts = _dropped(texts, batch.drop, generator)
+    texts = drop_texts(texts, batch.drop, generator)
     predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames)
     return ccdm_loss(predicted.unflatten(0, noisy.shape[:2]), noise, **terms)

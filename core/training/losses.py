@@ -61,3 +61,22 @@ def ccdm_loss(predicted, noise, **terms):
     """CCDM Eq. 13: (B, F, C, H, W) predicted and true noise -> scalar; `terms` as in `frame_weights`."""
     error = (predicted.float() - noise.float()).square().mean((0, 2, 3, 4))
     return (frame_weights(len(error), device=error.device, **terms) * error).mean()
+
+
+def orthogonal_loss(first, second, target="zero"):
+    """Image Conductor Eq. 4: mean over layers of ||T - A B^T||^2 (Frobenius) -> scalar.
+
+    `first` and `second` are the LoRA matrices A, B of each layer, rank x ... (kernels are flattened). Taken
+    literally T is the identity, which pulls the product of the two to it; with `target` "zero" T = 0, which
+    makes them orthogonal.
+
+    Raises: ValueError for another target, or lists of different length.
+    """
+    if target not in ("zero", "identity"):
+        raise ValueError(f"The target of the orthogonal loss is 'zero' or 'identity', not '{target}'.")
+    losses = []
+    for a, b in zip(first, second, strict=True):
+        product = a.flatten(1) @ b.flatten(1).T
+        goal = torch.eye(*product.shape).to(product) if target == "identity" else 0.0
+        losses.append((goal - product).square().sum())
+    return torch.stack(losses).mean()

@@ -15,6 +15,7 @@ from .patching import motion_patcher
 MOTION_MODULES = "animatediff_models"
 MOTION_LORAS = "animatediff_motion_lora"
 LORAS = "loras"
+CONTROLNETS = "controlnet"
 
 
 def register_folders() -> None:

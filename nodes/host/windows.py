@@ -30,6 +30,11 @@ def frame_rows(value: torch.Tensor, index: list[int], frames: int) -> torch.Tens
 class FrameWindow(host.IndexListContextWindow):
     """Frames on the batch axis, indexed in the one way that every torch understands."""
 
+    def __init__(self, index_list: list[int], clip_frames: int):
+        """Take the window's frames, and how many the whole clip has."""
+        super().__init__(index_list)
+        self.clip_frames = clip_frames
+
     def get_tensor(self, full, device=None, dim=None):
         """The window's rows of `full`; one row serves all."""
         return full if full.shape[0] == 1 else full[self.index_list].to(device)
@@ -84,11 +89,12 @@ class FrameWindows(host.IndexListContextHandler):
         """
         frames, length = x_in.shape[0], self.context_length
         planned = super().get_context_windows(model, x_in, model_options)
-        windows = [FrameWindow(plan.index_list) for plan in planned if _visits_once(plan.index_list, frames)]
+        kept = (plan.index_list for plan in planned if _visits_once(plan.index_list, frames))
+        windows = [FrameWindow(index, frames) for index in kept]
         left = set(range(frames)).difference(*(window.index_list for window in windows))
         while left:
             start = min(min(left), frames - length)
-            windows.append(FrameWindow(list(range(start, start + length))))
+            windows.append(FrameWindow(list(range(start, start + length)), frames))
             left.difference_update(windows[-1].index_list)
         return windows
 

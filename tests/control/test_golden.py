@@ -104,3 +104,38 @@ def test_the_golden_command_checks_residuals_slices_statistics_and_probes(golden
     failed = lines["b_flow_controlnet_changed.safetensors"].split("FAILS: ")[1]
     assert failed == "down_3, down_7_slice, mid_stats spread, mid_stats max"  # the first four of the broken
     assert json.loads(about["config"])["cross_attention_dim"] == 48
+
+
+OTHERS = (
+    "c_flow_controlnet_tiny_lora_both",
+    "e_camera_free_guidance",
+    "f_unet_tiny",
+    "h_pipeline_tiny_camera",
+    "i_orthogonal_loss",
+)
+
+
+def golden_lines(folder):
+    lines = (line.split(": ", 1) for line in golden_command(folder).stdout.splitlines() if ": " in line)
+    return dict(lines)
+
+
+def test_the_published_numbers_hold_and_others_do_not(golden_folder, tmp_path):
+    """LoRA, guidance, the UNet with both nets, 25 steps of the sampling loop, the orthogonal loss."""
+    for name in (*OTHERS, FLOW.removesuffix(".safetensors"), IMAGE.removesuffix(".safetensors")):
+        (tmp_path / f"{name}.safetensors").symlink_to(golden_folder / f"{name}.safetensors")
+    changed = {
+        "c_flow_controlnet_other_lora_both": (OTHERS[0], "flow", lambda x: x.flip(1)),
+        "e_camera_free_guidance_other": (OTHERS[1], "eps_obj_cond", lambda x: x * 1.01),
+        "f_unet_other": (OTHERS[2], "latents", lambda x: x.roll(1, 2)),
+        "i_orthogonal_loss_other": (OTHERS[4], "lin_cam", lambda x: x.roll(1, 0)),
+    }
+    for name, (source, key, change) in changed.items():
+        with safe_open(golden_folder / f"{source}.safetensors", "pt") as file:
+            about = file.metadata()
+        data = load_file(golden_folder / f"{source}.safetensors")
+        data[key] = change(data[key]).contiguous()
+        save_file(data, tmp_path / f"{name}.safetensors", metadata=about)
+    lines = golden_lines(tmp_path)
+    assert all(lines[f"{name}.safetensors"].endswith("holds") for name in OTHERS)
+    assert all("FAILS" in lines[f"{name}.safetensors"] for name in changed)

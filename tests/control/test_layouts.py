@@ -4,7 +4,9 @@ import json
 
 import pytest
 import torch
-from choreographer.core.control.layouts import published_weights, read_video_controlnet
+from choreographer.core.control.layouts import missing_parts, published_weights, read_video_controlnet
+from choreographer.core.control.lora import add_lora
+from choreographer.core.control.lora_files import lora_weights, save_lora, wrapped_weights
 from choreographer.core.control.network import ControlConfig
 from choreographer.core.motion.transformer import position_table
 from safetensors.torch import save_file
@@ -87,7 +89,6 @@ def test_weights_take_the_asked_type(small, dtype):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("flow_controlnet", "LoRA layers"),
         ("v3_sd15_mm", "not a video ControlNet but an AnimateDiff motion module"),
         ("v2_lora_PanLeft", "use 'Load Motion LoRA'"),
         ("sd15_checkpoint", "use ComfyUI's 'Load Checkpoint'"),
@@ -159,3 +160,115 @@ def test_a_folder_that_computes_otherwise_is_refused(small, tmp_path, config, sa
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=said):
         read_video_controlnet(tmp_path)
+
+
+LORA = {"camera": "flow_controlnet_lora_camera_subset", "object": "flow_controlnet_lora_object_subset"}
+
+
+def test_the_single_file_is_read_and_written_completely(manifest):
+    state = manifest("flow_controlnet")
+    net = read_video_controlnet(state)
+    assert len(state) == 1286 and missing_parts(net) == [] and net.config.kind == "flow"
+    again = wrapped_weights(net, published_weights(net))
+    assert again.keys() == {key for key in state if not key.endswith("pos_encoder.pe")}
+    assert all(again[key].shape == state[key].shape for key in again)
+    without_tables = {key: t for key, t in state.items() if not key.endswith("pos_encoder.pe")}
+    assert missing_parts(read_video_controlnet(without_tables)) == []
+
+
+def test_the_parts_are_read_completely(manifest):
+    base, parts = (
+        manifest("flow_controlnet_base_nolora"),
+        {role: manifest(name) for role, name in LORA.items()},
+    )
+    assert missing_parts(read_video_controlnet(base)) == ["no camera LoRA", "no object LoRA"]
+    one = read_video_controlnet(base, parts={"object": parts["object"]})
+    assert missing_parts(one) == ["no camera LoRA"] and lora_weights(one, "camera") == {}
+    net = read_video_controlnet(base, parts=parts)
+    assert missing_parts(net) == [] and published_weights(net).keys() <= base.keys()
+    for role, state in parts.items():
+        again = lora_weights(net, role)
+        assert again.keys() == state.keys() and all(again[key].shape == state[key].shape for key in again)
+
+
+def test_the_image_net_has_nothing_missing(manifest):
+    net = read_video_controlnet(manifest("image_controlnet"))
+    assert missing_parts(net) == [] and net.lora is None
+
+
+def camera_part(net):
+    return {key: tensor.clone() for key, tensor in lora_weights(net, "camera").items()}
+
+
+@pytest.fixture
+def with_lora(small):
+    net = small("flow")
+    add_lora(net, "camera", 4)
+    for branch in net.lora.branches("camera").values():
+        for number, up in enumerate(branch.ups):
+            up.weight.data.fill_(0.1 + number)
+    return net
+
+
+def test_parts_and_the_single_file_keep_their_values(with_lora, tmp_path):
+    base = published_weights(with_lora)
+    save_lora(with_lora, "camera", tmp_path / "camera.safetensors")
+    torch.save({"state_dict": wrapped_weights(with_lora, base)}, tmp_path / "whole.ckpt")
+    parts = read_video_controlnet(base, parts={"camera": tmp_path / "camera.safetensors"})
+    assert same(parts, with_lora) and same(read_video_controlnet(tmp_path / "whole.ckpt"), with_lora)
+    with pytest.raises(ValueError, match="no object LoRA to write"):
+        save_lora(with_lora, "object", tmp_path / "object.safetensors")
+
+
+def test_layers_without_lora_are_named_and_add_nothing(with_lora):
+    part = camera_part(with_lora)
+    motion = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
+    gone = ("mid_block.resnets.1.conv2", f"{motion}.to_k")
+    for layer in gone:
+        for side in "AB":
+            del part[f"{layer}.lora_{side}.cmcm_weights.weight"]
+    net = read_video_controlnet(published_weights(with_lora), parts={"camera": part})
+    said = missing_parts(net)
+    assert (
+        len(said) == 2 and "no camera LoRA at 2 layers" in said[0] and all(layer in said[0] for layer in gone)
+    )
+    branch = net.lora.branches("camera")["down_blocks.0.motion_modules.0.attentions.0.qkv"]
+    assert not branch.ups[1].weight.any() and branch.ups[2].weight.all()
+    assert "mid_block.resnets.1.conv2" not in net.lora.branches("camera")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda part: part.pop("conv_in.lora_B.cmcm_weights.weight"), "no lora_B of conv_in"),
+        (
+            lambda part: part.update({"conv_out.lora_A.cmcm_weights.weight": torch.zeros(4, 3)}),
+            "unexpected conv_out",
+        ),
+        (
+            lambda part: part.update({"conv_in.lora_A.zoom_weights.weight": torch.zeros(4, 3)}),
+            "unexpected LoRA weight conv_in.lora_A.zoom_weights.weight",
+        ),
+        (
+            lambda part: part.update({"conv_in.lora_B.cmcm_weights.weight": torch.zeros(31, 4, 1, 1)}),
+            r"conv_in: expected \(32, 4, 1, 1\), got \(31, 4, 1, 1\)",
+        ),
+        (
+            lambda part: part.update({"conv_in.weight": torch.zeros(1)}),
+            "it has other weights, such as conv_in",
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit(with_lora, change, said):
+    part = camera_part(with_lora)
+    change(part)
+    with pytest.raises(ValueError, match=said):
+        read_video_controlnet(published_weights(with_lora), parts={"camera": part})
+
+
+def test_parts_in_the_wrong_place(with_lora):
+    base, part = published_weights(with_lora), camera_part(with_lora)
+    with pytest.raises(ValueError, match="holds the camera LoRA, expected the object LoRA"):
+        read_video_controlnet(base, parts={"object": part})
+    with pytest.raises(ValueError, match=r"holds LoRA weights alone \(camera\)"):
+        read_video_controlnet(part)

@@ -129,9 +129,9 @@ def test_weights_take_the_asked_type(small, tmp_path, dtype):
 @pytest.mark.parametrize(
     ("name", "layout", "said"),
     [
-        ("v3_sd15_sparsectrl_rgb", "sparsectrl_rgb", "no node for"),
-        ("v3_sd15_sparsectrl_scribble", "sparsectrl_scribble", "no node for"),
-        ("flow_controlnet", "flow_controlnet", "no node for"),
+        ("v3_sd15_sparsectrl_rgb", "sparsectrl_rgb", "use 'Load Video ControlNet'"),
+        ("v3_sd15_sparsectrl_scribble", "sparsectrl_scribble", "use 'Load Video ControlNet'"),
+        ("flow_controlnet", "flow_controlnet", "use 'Load Video ControlNet'"),
         ("v2_lora_PanLeft", "motion_lora", "use 'Load Motion LoRA'"),
         ("v3_sd15_adapter", "domain_adapter", "use 'Apply Domain Adapter'"),
         ("sd15_checkpoint", "checkpoint", "use ComfyUI's 'Load Checkpoint'"),

@@ -157,14 +157,14 @@ def test_rows_repeat_and_end_as_in_the_host(windows):
     assert windows.frame_rows(torch.tensor([7]), [5, 0], 6).tolist() == [7]
 
 
-def make_control(seed, hint):
+def make_control(seed, hint, **changes):
     """A stock ControlNet for the tiny UNet with random weights, and its hint (M, 3, H, W)."""
     import comfy.cldm.cldm
     import comfy.controlnet
     import comfy.model_management
     import comfy.ops
 
-    settings = unet_config(operations=comfy.ops.disable_weight_init, hint_channels=3)
+    settings = unet_config(operations=comfy.ops.disable_weight_init, hint_channels=3, **changes)
     for name in ("out_channels", "transformer_depth_output"):
         settings.pop(name)
     net = fill(comfy.cldm.cldm.ControlNet(**settings), seed)

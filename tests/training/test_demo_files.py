@@ -16,9 +16,10 @@ def test_unpacking_and_exporting_gives_the_same_weights(tmp_path, comfy_path):
     run = str(tmp_path / "run")
     main(["export", str(tmp_path / "demo"), "--from", run, "--autoencoder", run])
     for part in (CHECKPOINT, MOTION):
+        # not the files' bytes: safetensors writes metadata in any order
         made, made_metadata = _contents(tmp_path / "demo" / part)
         shipped, metadata = _contents(ROOT / "demo" / part)
-        assert made_metadata == metadata  # the file's bytes may differ: safetensors writes metadata in any order
+        assert made_metadata == metadata
         assert made.keys() == shipped.keys()
         for key, tensor in shipped.items():
             assert tensor.dtype == made[key].dtype

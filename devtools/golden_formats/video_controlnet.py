@@ -4,6 +4,7 @@ Runs inside the environment.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.control.layouts import published_weights, read_video_controlnet
+from core.control.lora import BASE, MIXES, LoraMix, add_lora
+from core.control.lora_files import lora_weights
 from core.control.network import ControlConfig, VideoControlNet
 
-from .golden_formats.finding import Finding, relative
-from .golden_weights import fill
+from ..golden_weights import fill
+from .finding import Finding, relative
 
 # What a file calls the module whose output it holds. Such a probe may hold the first clips and frames only.
 PROBES = {
@@ -27,21 +30,33 @@ PROBES = {
     "probe_down0_attn0": "down_blocks.0.attentions.0",
     "probe_down0_motion0": "down_blocks.0.motion_modules.0",
 }
+LORA_MIXES = {**MIXES, "both": LoraMix(camera=1.0, object=1.0)}  # by the end of a file's name
 
 
-def check_video_controlnet(path: Path) -> Iterator[Finding]:
-    """Residuals, their slices and statistics, and the probes inside the network, without LoRA."""
+def read_golden(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors; what a file says is "as in NAME" comes from the file NAME beside it."""
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}
     data = load_file(path)
+    borrowed = re.search(r"([\w, ]+?) as in (\w+)", about.get("config", ""))
+    if borrowed:
+        other = load_file(path.with_name(f"{borrowed[2]}.safetensors"))
+        data.update((key, tensor) for key, tensor in other.items() if key in re.findall(r"\w+", borrowed[1]))
+    return about, data
+
+
+def check_video_controlnet(path: Path) -> Iterator[Finding]:
+    """Residuals, their slices and statistics, and the probes inside the network; LoRA as the name says."""
+    about, data = read_golden(path)
+    lora = re.search(r"_lora_(\w+)$", path.stem)
+    mix = LORA_MIXES[lora[1]] if lora else BASE
     condition = condition_of(data)
     clips, frames = len(data["encoder_hidden_states"]), condition.shape[1]
-    net = golden_net(about, "flow" if "flow" in data else "image")
+    net = golden_net(about, "flow" if "flow" in data else "image", mix)
     seen = watch(net, [key for key in PROBES if key in data])
+    text = data["encoder_hidden_states"].repeat_interleave(frames, 0)
     with torch.no_grad():
-        down, mid = net(
-            condition, data["timestep"], data["encoder_hidden_states"].repeat_interleave(frames, 0)
-        )
+        down, mid = net(condition, data["timestep"], text, mix=mix)
     residuals = {**{f"down_{i}": x for i, x in enumerate(down)}, "mid": mid}
     strides = data.get("strides", torch.ones(len(residuals), dtype=torch.long)).tolist()
     for (name, x), stride in zip(residuals.items(), strides, strict=True):
@@ -50,17 +65,25 @@ def check_video_controlnet(path: Path) -> Iterator[Finding]:
         yield Finding(name, relative(like(x, data[name], frames), data[name]))
 
 
-def golden_net(about: dict[str, str], kind: str) -> VideoControlNet:
-    """The network that a file's metadata describes, filled; a `config` that is no JSON means SD1.5's size."""
+def sizes_of(about: dict[str, str]) -> dict:
+    """Channels and width of the text states that a file's metadata give; none when it is SD1.5's size."""
     text = about.get("config", "")
     sizes = json.loads(text) if text.startswith("{") else {}
-    config = ControlConfig(
-        channels=tuple(sizes.get("block_out_channels", ControlConfig.channels)),
-        context=sizes.get("cross_attention_dim", ControlConfig.context),
-        kind=kind,
-        condition=2 if kind == "flow" else 5,
-    )
-    shapes = {name: x.shape for name, x in published_weights(VideoControlNet(config, device="meta")).items()}
+    ours = {"block_out_channels": "channels", "cross_attention_dim": "context"}
+    named = {ours[key]: value for key, value in sizes.items() if key in ours}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in named.items()}
+
+
+def golden_net(about: dict[str, str], kind: str, mix: LoraMix = BASE) -> VideoControlNet:
+    """The network that a file's metadata describes, filled, with the LoRAs that `mix` needs."""
+    config = ControlConfig(**sizes_of(about), kind=kind, condition=2 if kind == "flow" else 5)
+    empty = VideoControlNet(config, device="meta")
+    named = dict(published_weights(empty))
+    rank = about.get("lora_rank") or re.findall(r"rank (\d+)|$", about.get("config", ""))[0]
+    for role in mix.acting:
+        add_lora(empty, role, int(rank), device="meta")
+        named.update(lora_weights(empty, role))
+    shapes = {name: tensor.shape for name, tensor in named.items()}
     return read_video_controlnet(fill(shapes, int(about.get("seed", 0)))).eval()
 
 

@@ -1,0 +1,67 @@
+"""Latent guidance: the predicted clean clip is pulled to its keyframes while it is sampled.
+
+The pull acts on the model's prediction of the clean latents, so every sampler takes it for what the model
+said. It falls off in time around each keyframe and is scheduled over sampling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .keyframes import Keyframes, falloff
+
+CURVES = ("focus", "constant", "fade")
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How the pull goes.
+
+    `strength` 0..1 times each keyframe's own; `reach` in frames, see `keyframes.falloff`. It acts from
+    `start_percent` to `end_percent` of sampling, meanwhile: "focus" draws the reach in, with the square of
+    what is left, so that only the keyframes themselves are held at the end; "constant" changes nothing;
+    "fade" lets the strength fall to 0.
+    Raises ValueError for values out of range.
+    """
+
+    strength: float = 1.0
+    reach: float = 4.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    curve: str = "focus"
+
+    def __post_init__(self):
+        """Check the values."""
+        if not 0.0 <= self.strength <= 1.0:
+            raise ValueError(f"strength is {self.strength:g}, expected 0 to 1")
+        if self.reach < 0:
+            raise ValueError(f"reach is {self.reach:g} frames, expected 0 or more")
+        if self.end_percent <= self.start_percent:
+            raise ValueError(
+                f"end_percent is {self.end_percent:g}, "
+                f"it must be larger than start_percent, {self.start_percent:g}"
+            )
+        if self.curve not in CURVES:
+            raise ValueError(f"curve is '{self.curve}', expected one of {', '.join(CURVES)}")
+
+    def weights(self, keyframes: Keyframes, frames: int, percent: float) -> Tensor:
+        """Pull of each keyframe on each frame at `percent` of sampling, (K, F) float32; 0 out of range."""
+        span = self.end_percent - self.start_percent
+        done = (percent - self.start_percent) / span
+        if not 0.0 <= done <= 1.0:
+            return falloff(keyframes, frames, self.reach) * 0
+        reach = self.reach * (1 - done) ** 2 if self.curve == "focus" else self.reach
+        strength = self.strength * (1 - done) if self.curve == "fade" else self.strength
+        return falloff(keyframes, frames, reach) * strength
+
+
+def pull(clean: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Mix predicted clean latents (F, C, h, w) with keyframe latents (K, C, h, w) by weights (K, F).
+
+    A frame with weight 1 becomes its keyframe exactly, one with weight 0 stays as it is to the bit.
+    """
+    weights = weights.to(clean)
+    free = (1 - weights.sum(0)).view(-1, 1, 1, 1)
+    return free * clean + (weights.T @ targets.to(clean).flatten(1)).view_as(clean)

@@ -1,0 +1,221 @@
+"""Keyframes: images fixed at frames of a clip, and sampling that goes through them."""
+
+from comfy_api.latest import io
+
+from ..core.keyframe_guidance import CURVES, Guidance
+from ..core.keyframes import EASINGS, Keyframe, Keyframes, keyframes_of_batch, parse_frames, spread_frames
+from .host.keyframes import FILLS, apply_guidance, keyframe_latent
+from .sockets import KEYFRAMES
+
+CATEGORY = "Choreographer/Keyframes"
+MOST_FRAMES = 4096
+
+
+def _strength(tooltip: str) -> io.Float.Input:
+    return io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def _easing() -> io.Combo.Input:
+    return io.Combo.Input(
+        "easing",
+        options=list(EASINGS),
+        default="linear",
+        tooltip="How the hold falls off over the frames around. linear: evenly. smooth: slowly at first and "
+        "at the end. sharp: at once, so that neighbours are soon free.",
+    )
+
+
+def _frames(tooltip: str) -> io.Int.Input:
+    return io.Int.Input("frames", default=16, min=1, max=MOST_FRAMES, tooltip=tooltip)
+
+
+def _reach(default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(
+        "reach", default=default, min=0.0, max=float(MOST_FRAMES), step=0.5, tooltip=tooltip
+    )
+
+
+def _previous():
+    return KEYFRAMES.Input(
+        "previous", optional=True, tooltip="Keyframes to add to, from another keyframe node. Empty = none."
+    )
+
+
+def _output():
+    return KEYFRAMES.Output(display_name="keyframes", tooltip="All keyframes so far.")
+
+
+class KeyframeNode(io.ComfyNode):
+    """One image at one frame."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="ChoreoKeyframe",
+            display_name="Keyframe",
+            category=CATEGORY,
+            description="Fix one frame of a clip to an image. Chain several; their order does not matter.",
+            inputs=[
+                io.Image.Input("image", tooltip="One image, of the clip's size."),
+                io.Int.Input(
+                    "frame",
+                    default=0,
+                    min=-MOST_FRAMES,
+                    max=MOST_FRAMES,
+                    tooltip="Which frame it fixes, counted from 0; -1 is the last, -2 the one before.",
+                ),
+                _strength("How much the image holds at its frame: 1 = fully, 0 = not at all."),
+                _easing(),
+                _previous(),
+            ],
+            outputs=[_output()],
+        )
+
+    @classmethod
+    def execute(cls, image, frame, strength, easing, previous=None) -> io.NodeOutput:
+        """Add one keyframe."""
+        if len(image) != 1:
+            raise ValueError(f"'Keyframe' takes one image, got {len(image)}; use 'Keyframes from Batch'")
+        keyframe = Keyframe(image[0], frame, strength, easing)
+        return io.NodeOutput((previous or Keyframes()).plus(keyframe))
+
+
+class KeyframesFromBatch(io.ComfyNode):
+    """A batch of images at listed or evenly spread frames."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="ChoreoKeyframesFromBatch",
+            display_name="Keyframes from Batch",
+            category=CATEGORY,
+            description="Fix several frames of a clip to the images of a batch.",
+            inputs=[
+                io.Image.Input("images", tooltip="The images, all of the clip's size."),
+                io.String.Input(
+                    "at",
+                    default="",
+                    tooltip="The frame of each image, as in 0, 8, -1 (-1 is the last). Empty = spread evenly "
+                    "over the clip, first and last frame included.",
+                ),
+                _frames("Frames of the clip, for spreading evenly; not used when 'at' lists frames."),
+                _strength("How much the images hold at their frames: 1 = fully, 0 = not at all."),
+                _easing(),
+                _previous(),
+            ],
+            outputs=[_output()],
+        )
+
+    @classmethod
+    def execute(cls, images, at, frames, strength, easing, previous=None) -> io.NodeOutput:
+        """Add a keyframe for each image."""
+        places = parse_frames(at) or spread_frames(len(images), frames)
+        added = keyframes_of_batch(images, places, strength, easing)
+        return io.NodeOutput((previous or Keyframes()).plus(*added.items))
+
+
+class KeyframesToLatents(io.ComfyNode):
+    """A LATENT that holds the keyframes, with a noise mask that keeps them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="ChoreoKeyframesToLatents",
+            display_name="Keyframes to Latents",
+            category=CATEGORY,
+            description="Encode the keyframes into a latent for a whole clip, with a noise mask: a sampler "
+            "leaves the keyframes and makes the frames between them.",
+            inputs=[
+                KEYFRAMES.Input("keyframes", tooltip="The keyframes, all of one size: that of the clip."),
+                io.Vae.Input("vae", tooltip="The VAE of the model that samples."),
+                _frames("Frames of the clip."),
+                io.Combo.Input(
+                    "fill",
+                    options=list(FILLS),
+                    default="blend",
+                    tooltip="What the other frames start from. blend: the keyframes before and after, mixed. "
+                    "nearest: the nearest keyframe. empty: nothing, as in an empty latent. It matters most "
+                    "for a denoise below 1.",
+                ),
+                _reach(
+                    0.0,
+                    "Over how many frames on each side the hold fades out. 0 = only the keyframes are held, "
+                    "all others are free.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent", tooltip="The clip's latent, with a noise mask, for a sampler."
+                ),
+                io.Mask.Output(
+                    display_name="hold",
+                    tooltip="How much each frame is held, one mask a frame: 1 = keyframe, 0 = free.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, keyframes, vae, frames, fill, reach) -> io.NodeOutput:
+        """Encode."""
+        return io.NodeOutput(*keyframe_latent(vae, keyframes, frames, fill, reach))
+
+
+def _percent(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def _pull() -> list:
+    return [
+        _strength("How strongly predictions are pulled, times each keyframe's own strength."),
+        _reach(
+            4.0,
+            "Over how many frames on each side a keyframe pulls its neighbours; it ends at the next "
+            "keyframe. More ties the frames together and leaves less motion.",
+        ),
+        _percent("start_percent", 0.0, "When in sampling the pull begins: 0 = the first, noisiest step."),
+        _percent("end_percent", 1.0, "When it ends: 1 = with the last step, so keyframes come out as given."),
+        io.Combo.Input(
+            "curve",
+            options=list(CURVES),
+            default="focus",
+            tooltip="How the pull changes meanwhile. focus: the reach shrinks to the keyframes alone. "
+            "constant: it stays. fade: the strength falls to 0.",
+        ),
+    ]
+
+
+class KeyframeGuidance(io.ComfyNode):
+    """A MODEL whose clips pass through keyframes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="ChoreoKeyframeGuidance",
+            display_name="Keyframe Guidance",
+            category=CATEGORY,
+            description="Make a model's clips pass through keyframes: at each step the predicted clean clip "
+            "is pulled to them. Needs no ControlNet, and works with any stock sampler, with noise masks and "
+            "with context windows.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model, before or after 'Apply Motion Module'."),
+                io.Vae.Input("vae", tooltip="The VAE of the model: it encodes the keyframes once."),
+                KEYFRAMES.Input("keyframes", tooltip="The keyframes, all of the clip's size."),
+                *_pull(),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The guided model, for a sampler.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, vae, keyframes, strength, reach, start_percent, end_percent, curve
+    ) -> io.NodeOutput:
+        """Patch a clone."""
+        guidance = Guidance(strength, reach, start_percent, end_percent, curve)
+        return io.NodeOutput(apply_guidance(model, vae, keyframes, guidance))
+
+
+NODES = [KeyframeNode, KeyframesFromBatch, KeyframesToLatents, KeyframeGuidance]
