@@ -8,6 +8,7 @@ GROUPS = {
         "ChoreoApplyDomainAdapter",
         "ChoreoApplyMotionModule",
         "ChoreoContextWindows",
+        "ChoreoLoadVideoControlNet",
     },
     "Training clips": {
         "ChoreoSpriteWorld",
@@ -18,6 +19,8 @@ GROUPS = {
         "ChoreoTrainMotionModule",
     },
     "Keyframes": {
+        "LoadImage",
+        "ImageScale",
         "ImageFromBatch",
         "ImageInvert",
         "ChoreoKeyframe",
@@ -25,7 +28,12 @@ GROUPS = {
         "ChoreoKeyframesToLatents",
         "ChoreoKeyframeGuidance",
     },
-    "Prompt": {"CLIPTextEncode", "ChoreoPromptSchedule", "ChoreoEmptyVideoLatent"},
+    "Prompt": {
+        "CLIPTextEncode",
+        "ChoreoPromptSchedule",
+        "ChoreoEmptyVideoLatent",
+        "ChoreoApplyImageControlNet",
+    },
     "Sampling": {
         "ChoreoGaussianNoisePrior",
         "ChoreoNoiseLayout",
@@ -128,6 +136,11 @@ DOMAIN_ADAPTER = """## AnimateDiff v3 with its domain adapter
 Change first: the **Prompt**, then the **strength** of the adapter: lower keeps more of the checkpoint's
 look."""
 
+SPARSECTRL = """## A clip that begins with an image
+
+Change first: the image, the **Prompt**, and the image's **frame**; chain several *Keyframe* nodes to pass
+through more images."""
+
 NOTES = {
     "text_to_video": TEXT_TO_VIDEO + DEMO,
     "long_video": LONG_VIDEO + DEMO,
@@ -146,4 +159,8 @@ NOTES = {
     "public/domain_adapter": DOMAIN_ADAPTER
     + PUBLIC
     + "`v3_sd15_mm.ckpt` (models/animatediff_models), `v3_sd15_adapter.ckpt` (models/loras).",
+    "public/sparsectrl_image": SPARSECTRL
+    + PUBLIC
+    + "`v3_sd15_mm.ckpt` (models/animatediff_models), "
+    + "`v3_sd15_sparsectrl_rgb.ckpt` (models/controlnet).",
 }

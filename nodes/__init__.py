@@ -29,8 +29,6 @@ NODE_CLASS_MAPPINGS = {
     "ChoreoKeyframeGuidance": keyframes.KeyframeGuidance,
     "ChoreoLoadVideoControlNet": control.LoadVideoControlNet,
     "ChoreoApplyImageControlNet": control.ApplyImageControlNet,
-    "ChoreoApplyTrajectoryControlNet": control.ApplyTrajectoryControlNet,
-    "ChoreoCameraFreeGuider": control.CameraFreeGuider,
     "ChoreoFuseFrames": fusion.FuseFrames,
     "ChoreoInterpolateKeyframes": fusion.InterpolateKeyframes,
     "ChoreoDeflickerVideo": fusion.DeflickerVideo,

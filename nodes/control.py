@@ -278,4 +278,5 @@ class CameraFreeGuider(io.ComfyNode):
         return io.NodeOutput(camera_free_guider(model, positive, negative, options))
 
 
-NODES = [LoadVideoControlNet, ApplyImageControlNet, ApplyTrajectoryControlNet, CameraFreeGuider]
+# ApplyTrajectoryControlNet and CameraFreeGuider join once a node makes flow maps: no graph could use them yet
+NODES = [LoadVideoControlNet, ApplyImageControlNet]
