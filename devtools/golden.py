@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from .golden_formats.camera_free import check_camera_free
 from .golden_formats.ddim_schedule import check_ddim_schedule
 from .golden_formats.finding import Finding
+from .golden_formats.flow_map import check_flow_map
 from .golden_formats.fusion_clips import (
     check_balanced,
     check_clip,
@@ -43,6 +44,7 @@ CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
     "*_interp.npz": check_interpolation,
     "noise_prior*stats*.json": check_noise_statistics,
     "*ddim_schedule*.safetensors": check_ddim_schedule,
+    "a_flow_*.safetensors": check_flow_map,
     "b_flow_controlnet_*.safetensors": check_video_controlnet,
     "c_flow_controlnet_*.safetensors": check_video_controlnet,
     "d_image_controlnet_*.safetensors": check_video_controlnet,
