@@ -3,6 +3,7 @@
 Sprites with paths, a camera, a ground; drawn from one seed, and told in words.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,14 @@ class Scene:
         """One sentence that names subject, motion, ground and camera."""
         subjects = " and ".join(f"{_article(s.colour)} {s.colour} {s.shape} {s.motion}" for s in self.sprites)
         return f"{subjects} on {self.ground}" + (f", {self.camera}" if self.camera else "")
+
+
+REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up", "in": "out", "out": "in"}
+
+
+def reversed_caption(caption):
+    """The caption of the same clip played backwards."""
+    return re.sub(r"\b(left|right|up|down|in|out)\b", lambda word: REVERSED[word.group()], caption)
 
 
 def sample_scene(rng, frames=16, sprites=None, camera=None, **fixed):
@@ -141,7 +150,7 @@ def _object_path(rng, motion, frames, radius, slow):
         hub = SIZE / 2 + rng.uniform(-1, 1, 2) * max(free - size, 0)
         return hub + size * np.concatenate([np.cos(phase), np.sin(phase)], 1)
     heading = np.array(DIRECTIONS[motion.split()[-1]], float)
-    length = slow * rng.uniform(2.0, 4.6) * (frames - 1)
+    length = slow * rng.uniform(2.0, 3.6) * (frames - 1)
     length = min(length, 2 * free + 16)
     room = max(free + 8 - length / 2, 0)
     middle = np.where(heading != 0, SIZE / 2 + rng.uniform(-1, 1) * room, middle)

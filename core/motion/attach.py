@@ -16,13 +16,14 @@ class MotionState:
     """What the modules of one attachment need for a call; the host sets it before each call of the UNet.
 
     `frames` is the length of each clip in the batch; `scale` multiplies attention logits; `effect`, a number
-    or a tensor (F,), multiplies what the modules add. With `active` False the UNet runs as if nothing were
-    attached.
+    or a tensor (F,), multiplies what the modules add; `places` (F,) are the frames' numbers where they are
+    not 0 to F-1. With `active` False the UNet runs as if nothing were attached.
     """
 
     frames: int = 0
     scale: float | None = None
     effect: float | Tensor | None = None
+    places: Tensor | None = None
     active: bool = True
 
 
@@ -65,10 +66,11 @@ def _hook(module: nn.Module, state: MotionState):
     def run(_layer, _inputs, output):
         if not state.active:
             return output
+        settings = (state.frames, state.scale, state.effect, state.places)
         if isinstance(output, Tensor):
-            return module(output, state.frames, state.scale, state.effect)
+            return module(output, *settings)
         if isinstance(output, tuple):
-            return (module(output[0], state.frames, state.scale, state.effect), *output[1:])
-        return type(output)(sample=module(output.sample, state.frames, state.scale, state.effect))
+            return (module(output[0], *settings), *output[1:])
+        return type(output)(sample=module(output.sample, *settings))
 
     return run

@@ -114,12 +114,18 @@ class TemporalTransformer(nn.Module):
         self.register_buffer("positions", position_table(max_frames, channels), persistent=False)
 
     def forward(
-        self, x: Tensor, frames: int, scale: float | None = None, effect: float | Tensor | None = None
+        self,
+        x: Tensor,
+        frames: int,
+        scale: float | None = None,
+        effect: float | Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Mix the frames of each clip in `x`, (B F) C H W, and give the same shape.
 
         `scale` multiplies the attention logits; `effect`, a number or a tensor (F,), multiplies what is added
-        to `x`. Raises ValueError when the batch is no multiple of `frames` or `frames` is over the position
+        to `x`; `places` (F,), whole numbers, says which frames of a longer clip these are (default the first
+        F). Raises ValueError when the batch is no multiple of `frames` or `frames` is over the position
         table.
         """
         self._check(x, frames)
@@ -127,7 +133,8 @@ class TemporalTransformer(nn.Module):
         tokens = (
             self._normed(x, clips).permute(0, 3, 4, 1, 2).reshape(-1, frames, self.channels)
         )  # (B H W) x F x C
-        positions = self.positions[:frames].to(device=x.device, dtype=x.dtype)
+        positions = self.positions[:frames] if places is None else self.positions[places]
+        positions = positions.to(device=x.device, dtype=x.dtype)
         limit = max(1, GRID_LIMIT // self.heads if x.is_cuda else CPU_TOKENS // frames)
         parts = [self._change(part, positions, scale) for part in tokens.split(limit)]
         change = parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -60,6 +60,9 @@ def parse(arguments=None):
     parser.add_argument("--stills", type=int, default=24, help="pictures a step (latents: pictures to draw)")
     parser.add_argument("--clips", type=int, default=2, help="clips a step (latents: clips to draw)")
     parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument(
+        "--span", type=int, default=0, help="draw the frames thinly from runs of so many; 0: runs of --frames"
+    )
     parser.add_argument("--crop", type=int, default=48, help="autoencoder: side of the training crops")
     parser.add_argument(
         "--clip-share", type=float, default=0.0, help="base: share of the steps that see clips"
@@ -109,7 +112,7 @@ def _weights(folders):
 
 
 def _batch(options):
-    return Batch(options.stills, options.clips, options.frames, options.clip_share)
+    return Batch(options.stills, options.clips, options.frames, options.clip_share, span=options.span)
 
 
 def _autoencoder(options):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..data.render import render_images
-from ..data.scene import sample_scene
+from ..data.scene import reversed_caption, sample_scene
 from .clips import Clips
 
 
@@ -83,6 +83,15 @@ class Latents(Clips):
             self.clips += tensors.get("clips", [])
             self.still_captions += captions["stills"]
             self.clip_captions += captions["clips"]
+
+    def draw_clips(self, count, frames, generator):
+        """As `Clips.draw_clips`, half of them played backwards and told so: twice the clips for nothing."""
+        latents, texts = super().draw_clips(count, frames, generator)
+        back = torch.rand(count, generator=generator) < 0.5
+        latents[back] = latents[back].flip(1)
+        return latents, [
+            reversed_caption(text) if b else text for text, b in zip(texts, back.tolist(), strict=True)
+        ]
 
     def draw_stills(self, count, generator):
         """`count` pictures, half of them frames of clips: (count, 4, h, w) float32 and captions."""

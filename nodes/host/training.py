@@ -75,9 +75,12 @@ class HostFamily:
     def freeze(self) -> None:
         """The copies need no gradient as they are."""
 
-    def predict(self, noisy, steps, texts, frames):
-        """Noise prediction for clips folded as (B F, 4, h, w); `steps` (B,) timesteps, one caption a clip."""
-        self.state.frames = frames
+    def predict(self, noisy, steps, texts, frames, places=None):
+        """Noise prediction for clips folded as (B F, 4, h, w); `steps` (B,) timesteps, one caption a clip.
+
+        `places` (F,) are the frames' numbers in the clip, by default 0 to F-1.
+        """
+        self.state.frames, self.state.places = frames, places
         context = torch.cat([self.contexts[text] for text in texts]).repeat_interleave(frames, 0)
         options = {"context": context, "transformer_options": {**self.options, "cond_or_uncond": [0]}}
         call = (noisy, steps.repeat_interleave(frames, 0))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from choreographer.core.data.measure import look
 from choreographer.core.data.render import render, render_images
-from choreographer.core.data.scene import CAMERAS, DIRECTIONS, MOTIONS, sample_scene
+from choreographer.core.data.scene import CAMERAS, DIRECTIONS, MOTIONS, reversed_caption, sample_scene
 from choreographer.core.data.shapes import GROUNDS, HUES, SHAPES, colour
 
 FRAMES = 8
@@ -41,6 +41,16 @@ def test_flow_leads_to_the_same_colour_in_the_next_frame(seed):
         moved = np.abs(clip.images[t + 1] - clip.images[t]).max(-1)
         assert good.mean() > 0.4 and np.quantile(error[good], 0.98) < 0.02
         assert error[good].mean() <= moved[good].mean() + 1e-3
+
+
+@pytest.mark.parametrize("way", DIRECTIONS)
+def test_a_clip_played_backwards_is_what_its_reversed_caption_says(way):
+    scene, clip = draw(5, shape="square", motion=f"moving {way}", sprites=1, camera="")
+    told = reversed_caption(scene.caption)
+    assert f"moving {look(clip.images[::-1]).direction} on" in told and told != scene.caption
+    zoom = "a red star circling on grass, camera zooms in"
+    assert reversed_caption(zoom) == zoom.replace(" in", " out")
+    assert reversed_caption(reversed_caption(told)) == told
 
 
 def test_flow_of_a_sprite_is_its_track():

@@ -78,6 +78,15 @@ def test_every_frame_sees_every_other_and_their_order(module):
     assert close(module(x[order], FRAMES), module(x, FRAMES)[order])
 
 
+def test_thinned_clips_keep_the_places_of_their_frames(module):
+    x = clips(1)
+    assert torch.equal(module(x, FRAMES, places=torch.arange(FRAMES)), module(x, FRAMES))
+    places = torch.tensor([0, 2, 5, 7])
+    thinned = module(x, FRAMES, places=places)
+    module.positions[:FRAMES] = module.positions[places].clone()
+    assert torch.equal(thinned, module(x, FRAMES)) and not close(thinned, x, 1e-3)
+
+
 def test_passes_of_a_few_tokens_give_what_one_pass_gives(module, monkeypatch):
     x = clips(2, size=(8, 8))
     whole = module(x, FRAMES)

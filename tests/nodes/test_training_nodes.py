@@ -240,7 +240,7 @@ class _DiffusersFamily:
     def freeze(self):
         self.unet.requires_grad_(False)
 
-    def predict(self, noisy, steps, texts, frames):
+    def predict(self, noisy, steps, texts, frames, places=None):
         self.state.frames = frames
         context = torch.cat(
             [self.words.encode_from_tokens(text)["cond"] for text in texts]

@@ -5,9 +5,12 @@ from dataclasses import replace
 import cv2
 import pytest
 import torch
+from choreographer.core.training import diffusion
 from choreographer.core.training.clips import Clips
 from choreographer.core.training.curve import curve_image
+from choreographer.core.training.latents import Latents
 from choreographer.core.training.loop import Plan, Trainer, step_seed
+from safetensors.torch import save_file
 from torch import nn
 
 STEPS = 9
@@ -105,3 +108,34 @@ def test_clips_are_drawn_whole_and_with_their_captions():
         clips.draw_clips(1, 7, torch.Generator())
     with pytest.raises(ValueError, match="3 clips and 1 captions"):
         Clips(clips.clips, ["a"])
+
+
+def test_encoded_clips_are_also_played_backwards(tmp_path):
+    clip = torch.arange(6.0).view(-1, 1, 1, 1).expand(6, 4, 2, 2).half().contiguous()
+    save_file({"clips": clip[None]}, tmp_path / "latents.safetensors")
+    (tmp_path / "captions.json").write_text('{"stills": [], "clips": ["a star moving left"]}')
+    drawn, texts = Latents(tmp_path).draw_clips(32, 6, torch.Generator().manual_seed(1))
+    assert set(texts) == {"a star moving left", "a star moving right"}
+    for latents, text in zip(drawn, texts, strict=True):
+        assert torch.equal(latents.half(), clip if "left" in text else clip.flip(0))
+
+
+def test_thinned_clips_are_trained_with_their_places():
+    seen = []
+
+    class Blind:
+        device = "cpu"
+
+        def predict(self, noisy, steps, texts, frames, places):
+            seen.append(places)
+            assert len(noisy) == 2 * frames == 6 and len(places) == 3
+            return noisy
+
+    clips = Clips([torch.randn(8, 4, 2, 2)], ["a"])
+    for seed in range(50):
+        batch = diffusion.Batch(clips=2, frames=3, span=8)
+        diffusion._clip_loss(
+            Blind(), clips, diffusion.Diffusion(("linear",)), batch, torch.Generator().manual_seed(seed), {}
+        )
+    assert all((places.diff() > 0).all() for places in seen)
+    assert set(torch.cat(seen).tolist()) == set(range(8))
