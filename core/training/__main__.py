@@ -68,6 +68,9 @@ def parse(arguments=None):
         "--clip-share", type=float, default=0.0, help="base: share of the steps that see clips"
     )
     parser.add_argument(
+        "--blind", type=float, default=0.0, help="base, motion: share of pure noise (losses.Diffusion)"
+    )
+    parser.add_argument(
         "--lambda1", type=float, default=0.0, help="motion: weight of the neighbour term of Eq. 13"
     )
     parser.add_argument(
@@ -112,7 +115,8 @@ def _weights(folders):
 
 
 def _batch(options):
-    return Batch(options.stills, options.clips, options.frames, options.clip_share, span=options.span)
+    names = ("stills", "clips", "frames", "clip_share", "span", "blind")
+    return Batch(**{name: getattr(options, name) for name in names})
 
 
 def _autoencoder(options):

@@ -23,7 +23,7 @@ class Batch:
     `stills` pictures; `clips` clips of `frames`; `clip_share` of the steps are clips; `drop` of the captions
     are emptied, for classifier-free guidance. With `span` the frames are thinned: drawn anew each step from
     runs of `span` frames and told their places. Five frames of sixteen cost a third of a step and say as
-    much about where things go, so a step can see three times the clips.
+    much about where things go, so a step can see three times the clips. `blind` as in `losses.Diffusion`.
     """
 
     stills: int = 24
@@ -32,6 +32,7 @@ class Batch:
     clip_share: float = 0.0
     drop: float = 0.1
     span: int = 0
+    blind: float = 0.0
 
 
 class Family:
@@ -106,8 +107,8 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
     Seeing clips is what teaches the cross attention that "left" and "pans" mean something: no still shows it.
     Returns averaged state dicts "unet", "text" (and "motion").
     """
-    still = Diffusion(("scaled_linear", "linear"), family.device)
-    moving = Diffusion(("linear",), family.device)
+    still = Diffusion(("scaled_linear", "linear"), family.device, batch.blind)
+    moving = Diffusion(("linear",), family.device, batch.blind)
     modules = {"unet": family.unet, "text": family.text}
     if batch.clip_share > 0:
         modules["motion"] = family.motion
@@ -118,7 +119,8 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
         latents, texts = data.draw_stills(batch.stills, generator)
         noisy, noise, steps = still.noised(latents.to(family.device), generator)
         predicted = family.predict(noisy, steps, drop_texts(texts, batch.drop, generator))
-        return (predicted.float() - noise).square().mean()
+        predicted, noise = still.balanced(steps, predicted, noise)
+        return (predicted - noise).square().mean()
 
     return Trainer(modules, loss, plan, progress, stop).resume().run().averaged()
 
@@ -132,7 +134,7 @@ def train_motion(family, data: Clips, plan, batch=Batch(), progress=None, stop=N
     averaged state dict as {"motion": ...}.
     """
     family.freeze()
-    moving = Diffusion((family.motion.config.beta_schedule,), family.device)
+    moving = Diffusion((family.motion.config.beta_schedule,), family.device, batch.blind)
     batch = replace(batch, clip_share=1.0)
 
     def loss(step, generator):
@@ -150,4 +152,5 @@ def _clip_loss(family, data, diffusion, batch, generator, terms):
     noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
     texts = drop_texts(texts, batch.drop, generator)
     predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames, places)
-    return ccdm_loss(predicted.unflatten(0, noisy.shape[:2]), noise, **terms)
+    predicted, noise = diffusion.balanced(steps, predicted.unflatten(0, noisy.shape[:2]), noise)
+    return ccdm_loss(predicted, noise, **terms)

@@ -65,5 +65,27 @@ def test_noising_keeps_its_promise():
     gaps = (kept.sqrt() * latents + (1 - kept).sqrt() * noise - noisy).abs().amax((2, 3, 4))
     assert gaps.amin(0).max() < 1e-5, "each item follows one of the schedules"
     assert {int(i) for i in gaps.argmin(0)} == {0, 1}, "and both are used"
+    assert torch.equal(Diffusion(names).balanced(steps, noisy)[0], noisy), "one weight for all"
     again = Diffusion(names).noised(latents, torch.Generator().manual_seed(4))
     assert all(torch.equal(a, b) for a, b in zip((noisy, noise, steps), again, strict=True))
+
+
+def test_blind_items_are_pure_noise_and_lead_to_the_picture():
+    """One exact step from the last timestep must end at the clean latents, from noise that shows nothing."""
+    latents = torch.randn(400, 4, 2, 2, generator=torch.Generator().manual_seed(5))
+    diffusion, drawn = Diffusion(("linear",), blind=0.25), torch.randn_like(latents)
+    noisy, target, steps = diffusion.noised(latents, torch.Generator().manual_seed(6), drawn)
+    blind = (noisy == drawn).flatten(1).all(1)
+    assert 0.15 < blind.float().mean() < 0.35 and (steps[blind] == 999).all()
+    kept = alphas_cumprod("linear").float()[steps].view(-1, 1, 1, 1)
+    found = (noisy - (1 - kept).sqrt() * target) / kept.sqrt()
+    torch.testing.assert_close(found, latents, atol=2e-3, rtol=0)
+
+
+def test_balanced_errors_weigh_as_errors_of_v():
+    """v = sqrt(kept) noise - sqrt(1 - kept) x; an error e of the noise is one of e / sqrt(kept) there."""
+    diffusion = Diffusion(("linear",), blind=0.1)
+    steps = torch.tensor([0, 300, 999])
+    (weighted,) = diffusion.balanced(steps, torch.ones(3, 1))
+    kept = alphas_cumprod("linear").float()[steps]
+    torch.testing.assert_close(weighted[:, 0] / weighted[0, 0], (kept[0] / kept).sqrt())
