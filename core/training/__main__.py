@@ -63,6 +63,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--span", type=int, default=0, help="draw the frames thinly from runs of so many; 0: runs of --frames"
     )
+    parser.add_argument("--early", type=int, default=0, help="with --span: from its first so many frames")
     parser.add_argument("--crop", type=int, default=48, help="autoencoder: side of the training crops")
     parser.add_argument(
         "--clip-share", type=float, default=0.0, help="base: share of the steps that see clips"
@@ -115,7 +116,7 @@ def _weights(folders):
 
 
 def _batch(options):
-    names = ("stills", "clips", "frames", "clip_share", "span", "blind")
+    names = ("stills", "clips", "frames", "clip_share", "span", "early", "blind")
     return Batch(**{name: getattr(options, name) for name in names})
 
 

@@ -23,7 +23,8 @@ class Batch:
     `stills` pictures; `clips` clips of `frames`; `clip_share` of the steps are clips; `drop` of the captions
     are emptied, for classifier-free guidance. With `span` the frames are thinned: drawn anew each step from
     runs of `span` frames and told their places. Five frames of sixteen cost a third of a step and say as
-    much about where things go, so a step can see three times the clips. `blind` as in `losses.Diffusion`.
+    much about where things go, so a step can see three times the clips; with `early` only the first so many
+    frames are drawn from. `blind` as in `losses.Diffusion`.
     """
 
     stills: int = 24
@@ -32,6 +33,7 @@ class Batch:
     clip_share: float = 0.0
     drop: float = 0.1
     span: int = 0
+    early: int = 0
     blind: float = 0.0
 
 
@@ -147,7 +149,7 @@ def _clip_loss(family, data, diffusion, batch, generator, terms):
     latents, texts = data.draw_clips(batch.clips, batch.span or batch.frames, generator)
     places = None
     if batch.span:
-        places = torch.randperm(batch.span, generator=generator)[: batch.frames].sort().values
+        places = torch.randperm(batch.early or batch.span, generator=generator)[: batch.frames].sort().values
         latents = latents[:, places]
     noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
     texts = drop_texts(texts, batch.drop, generator)

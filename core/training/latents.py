@@ -67,6 +67,9 @@ def _write(folder, tensors, still_texts, clip_texts):
         part.replace(folder / name)
 
 
+START = 4  # frames of a clip that count as its beginning
+
+
 class Latents(Clips):
     """One or more such folders in memory: `stills`, `clips` (lists of fp16 tensors) and their captions."""
 
@@ -94,15 +97,18 @@ class Latents(Clips):
         ]
 
     def draw_stills(self, count, generator):
-        """`count` pictures, half of them frames of clips: (count, 4, h, w) float32 and captions."""
+        """`count` pictures, half of them from where clips begin: (count, 4, h, w) float32 and captions.
+
+        What moves left begins on the right. A picture of any frame would say nothing of that; so the words of
+        motion mean something before the motion module has to make more of them.
+        """
         picks = torch.randint(len(self.stills), (count,), generator=generator).tolist()
         latents, texts = [], []
-        frames = len(self.clips[0]) if self.clips else 0
         for number, pick in enumerate(picks):
-            if number % 2 and frames:
-                clip = int(torch.randint(len(self.clips), (1,), generator=generator))
-                latents.append(self.clips[clip][pick % frames].float())
-                texts.append(self.clip_captions[clip])
+            if number % 2 and self.clips:
+                (clip,), (text,) = self.draw_clips(1, len(self.clips[0]), generator)
+                latents.append(clip[pick % START])
+                texts.append(text)
             else:
                 latents.append(self.stills[pick].float())
                 texts.append(self.still_captions[pick])

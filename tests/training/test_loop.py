@@ -139,3 +139,15 @@ def test_thinned_clips_are_trained_with_their_places():
         )
     assert all((places.diff() > 0).all() for places in seen)
     assert set(torch.cat(seen).tolist()) == set(range(8))
+
+
+def test_pictures_show_where_clips_begin(tmp_path):
+    clip = torch.arange(16.0).view(-1, 1, 1, 1).expand(16, 4, 2, 2).half().contiguous()
+    tensors = {"clips": clip[None], "stills": torch.full((1, 4, 2, 2), 99.0).half()}
+    save_file(tensors, tmp_path / "latents.safetensors")
+    (tmp_path / "captions.json").write_text('{"stills": ["a star"], "clips": ["a star moving left"]}')
+    pictures, texts = Latents(tmp_path).draw_stills(64, torch.Generator().manual_seed(1))
+    for picture, text in zip(pictures[:, 0, 0, 0].tolist(), texts, strict=True):
+        begins = {"a star": (99,), "a star moving left": range(4), "a star moving right": range(12, 16)}
+        assert picture in begins[text]
+    assert texts.count("a star") == 32 and len(set(texts)) == 3
