@@ -28,11 +28,21 @@ GROUPS = {
         "ChoreoKeyframesToLatents",
         "ChoreoKeyframeGuidance",
     },
+    "Trajectories": {
+        "ChoreoTrajectories",
+        "ChoreoCameraMove",
+        "ChoreoCombineTrajectories",
+        "ChoreoTrajectoriesFromPoints",
+        "ChoreoTrackPoints",
+        "ChoreoFlowMap",
+        "ChoreoExportTrajectories",
+    },
     "Prompt": {
         "CLIPTextEncode",
         "ChoreoPromptSchedule",
         "ChoreoEmptyVideoLatent",
         "ChoreoApplyImageControlNet",
+        "ChoreoApplyTrajectoryControlNet",
     },
     "Sampling": {
         "ChoreoGaussianNoisePrior",
@@ -40,6 +50,7 @@ GROUPS = {
         "ChoreoNoiseToLatent",
         "ChoreoNoisePriorKSampler",
         "ChoreoFusionFeedback",
+        "ChoreoCameraFreeGuider",
         "CFGGuider",
         "KSamplerSelect",
         "BasicScheduler",
@@ -55,6 +66,8 @@ GROUPS = {
         "SaveVideo",
         "ChoreoVideoMetrics",
         "ChoreoFlowRating",
+        "ChoreoFlowMapPreview",
+        "ChoreoTrajectoryError",
         "PreviewAny",
         "PreviewImage",
     },
@@ -120,6 +133,13 @@ Three frames of a clip are changed (here inverted; paint over yours), and all ot
 moving as the clip moves. No model is needed.
 
 Change first: the clip, the images, and **at** of *Keyframes from Batch*, the frames where they belong."""
+TRAJECTORIES = """## Draw trajectories and look at them
+
+A drawn path, an anchor and a camera move become one flow map, shown over an image. Below, the track of a
+sprite is followed through its clip, and the error measured. No model is needed.
+
+Change first: the points of **Drawn trajectories** (x and y from 0 to 1), then the **preset** of *Camera
+Move*, and *Load Image* instead of the first frame, of any size."""
 TRAIN = """## Train a motion module in the graph
 
 Two clips with captions, ten steps: enough to see it work, not to learn.
@@ -141,12 +161,24 @@ SPARSECTRL = """## A clip that begins with an image
 Change first: the image, the **Prompt**, and the image's **frame**; chain several *Keyframe* nodes to pass
 through more images."""
 
+IMAGE_TO_VIDEO = """## An image, a prompt and drawn paths
+
+The image is the first frame. What moves along the paths is the **mode** of *Follow the trajectories*:
+
+- **object**: draw in *Object trajectories*; a point alone is an anchor, which stays.
+- **camera**: a **preset** in *Camera Move*, and empty *Object trajectories*.
+- **mix**: both, with **camera_weight** and **object_weight**.
+
+Change first: the image, the **Prompt**, the points (x and y from 0 to 1), and look at the preview.
+**trajectory_scale** of *Camera-Free Guider* says how much of the mode's LoRA is added; 1 = once."""
+
 NOTES = {
     "text_to_video": TEXT_TO_VIDEO + DEMO,
     "long_video": LONG_VIDEO + DEMO,
     "noise_prior_ksampler": NOISE_PRIOR + DEMO,
     "noise_layouts": NOISE_LAYOUTS + DEMO,
     "train_motion_module": TRAIN,
+    "trajectory_preview": TRAJECTORIES,
     "keyframes_to_video": KEYFRAMES + DEMO,
     "keyframe_latents": KEYFRAME_LATENTS + DEMO,
     "fusion_feedback": FEEDBACK + DEMO,
@@ -163,4 +195,8 @@ NOTES = {
     + PUBLIC
     + "`v3_sd15_mm.ckpt` (models/animatediff_models), "
     + "`v3_sd15_sparsectrl_rgb.ckpt` (models/controlnet).",
+    "public/image_to_video_trajectory": IMAGE_TO_VIDEO
+    + PUBLIC
+    + "`v3_sd15_mm.ckpt` (models/animatediff_models); from Image Conductor's `image_controlnet.ckpt` and "
+    + "`flow_controlnet.ckpt` (models/controlnet).",
 }

@@ -1,6 +1,21 @@
 """All nodes of the pack: schemas and a little glue over `nodes.host` and `core`."""
 
-from . import control, feedback, fusion, keyframes, metrics, motion, noise, prompts, training, windows
+from . import (
+    control,
+    feedback,
+    flow_map,
+    fusion,
+    keyframes,
+    metrics,
+    motion,
+    noise,
+    prompts,
+    tracking,
+    training,
+    trajectory,
+    trajectory_exchange,
+    windows,
+)
 
 NODES = [
     *motion.NODES,
@@ -8,6 +23,10 @@ NODES = [
     *prompts.NODES,
     *keyframes.NODES,
     *control.NODES,
+    *trajectory.NODES,
+    *trajectory_exchange.NODES,
+    *flow_map.NODES,
+    *tracking.NODES,
     *fusion.NODES,
     *feedback.NODES,
     *noise.NODES,
@@ -29,6 +48,17 @@ NODE_CLASS_MAPPINGS = {
     "ChoreoKeyframeGuidance": keyframes.KeyframeGuidance,
     "ChoreoLoadVideoControlNet": control.LoadVideoControlNet,
     "ChoreoApplyImageControlNet": control.ApplyImageControlNet,
+    "ChoreoApplyTrajectoryControlNet": control.ApplyTrajectoryControlNet,
+    "ChoreoCameraFreeGuider": control.CameraFreeGuider,
+    "ChoreoTrajectories": trajectory.TrajectoriesNode,
+    "ChoreoCameraMove": trajectory.CameraMoveNode,
+    "ChoreoCombineTrajectories": trajectory.CombineTrajectories,
+    "ChoreoTrajectoriesFromPoints": trajectory_exchange.TrajectoriesFromPoints,
+    "ChoreoExportTrajectories": trajectory_exchange.ExportTrajectories,
+    "ChoreoFlowMap": flow_map.FlowMapNode,
+    "ChoreoFlowMapPreview": flow_map.FlowMapPreview,
+    "ChoreoTrackPoints": tracking.TrackPoints,
+    "ChoreoTrajectoryError": tracking.TrajectoryErrorNode,
     "ChoreoFuseFrames": fusion.FuseFrames,
     "ChoreoInterpolateKeyframes": fusion.InterpolateKeyframes,
     "ChoreoDeflickerVideo": fusion.DeflickerVideo,

@@ -278,5 +278,4 @@ class CameraFreeGuider(io.ComfyNode):
         return io.NodeOutput(camera_free_guider(model, positive, negative, options))
 
 
-# ApplyTrajectoryControlNet and CameraFreeGuider join once a node makes flow maps: no graph could use them yet
-NODES = [LoadVideoControlNet, ApplyImageControlNet]
+NODES = [LoadVideoControlNet, ApplyImageControlNet, ApplyTrajectoryControlNet, CameraFreeGuider]

@@ -8,10 +8,9 @@ from ..core.noise import SEED_RANGE
 from .host.schedules import AUTO, CHOICES, UNCHANGED
 from .host.sprites import ANY, STILL_CAMERA, WorldSettings, draw_world
 from .host.training import TrainingSettings, train_motion_module
-from .sockets import MOTION_MODEL
+from .sockets import MOTION_MODEL, TRACKS
 
 CATEGORY = "Choreographer/Training"
-TRACKS = io.Custom("TRACKS")
 
 
 def _word(name: str, words, tooltip: str) -> io.Combo.Input:

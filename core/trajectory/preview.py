@@ -26,7 +26,7 @@ PALETTE = (  # RGB
 HALO, ARROW = (0, 0, 0), (255, 255, 255)
 SHIFT = 4  # bits behind the point of OpenCV's coordinates
 FAINT = 0.35  # share of a trail's colour where the point has yet to go
-LEAST = 0.05  # of the strongest motion: weaker arrows are left out
+LEAST = 0.15  # of the strongest motion: weaker arrows are left out
 
 
 def preview_still(image: Tensor, sampled: Sampled | None = None, flow: Tensor | None = None) -> Tensor:
