@@ -133,7 +133,8 @@ def _sprite(rng, frames, index, count, slow, fixed):
 def _object_path(rng, motion, frames, radius, slow):
     """World path (F, 2) that stays mostly inside the frame.
 
-    A quarter of the straight moves bend into an arc.
+    Straight moves pass the middle of the frame half-way, so that where a sprite begins tells where it goes; a
+    quarter of them bend into an arc.
     """
     t = np.linspace(0, 1, frames)[:, None] if frames > 1 else np.full((1, 1), 0.5)
     free = SIZE / 2 - radius
@@ -150,10 +151,9 @@ def _object_path(rng, motion, frames, radius, slow):
         hub = SIZE / 2 + rng.uniform(-1, 1, 2) * max(free - size, 0)
         return hub + size * np.concatenate([np.cos(phase), np.sin(phase)], 1)
     heading = np.array(DIRECTIONS[motion.split()[-1]], float)
-    length = slow * rng.uniform(2.0, 3.6) * (frames - 1)
+    length = slow * rng.uniform(2.6, 3.8) * (frames - 1)
     length = min(length, 2 * free + 16)
-    room = max(free + 8 - length / 2, 0)
-    middle = np.where(heading != 0, SIZE / 2 + rng.uniform(-1, 1) * room, middle)
+    middle = np.where(heading != 0, SIZE / 2 + rng.uniform(-8, 8), middle)
     bend = rng.normal(0, 10) if rng.random() < 0.25 else 0.0
     return middle + heading * length * (t - 0.5) + heading[::-1] * bend * (4 * t * (1 - t) - 0.5)
 

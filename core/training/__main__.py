@@ -72,6 +72,9 @@ def parse(arguments=None):
         "--blind", type=float, default=0.0, help="base, motion: share of pure noise (losses.Diffusion)"
     )
     parser.add_argument(
+        "--debias", type=float, default=0.0, help="base, motion: how much more the error of motion counts"
+    )
+    parser.add_argument(
         "--lambda1", type=float, default=0.0, help="motion: weight of the neighbour term of Eq. 13"
     )
     parser.add_argument(
@@ -116,7 +119,7 @@ def _weights(folders):
 
 
 def _batch(options):
-    names = ("stills", "clips", "frames", "clip_share", "span", "early", "blind")
+    names = ("stills", "clips", "frames", "clip_share", "span", "early", "blind", "debias")
     return Batch(**{name: getattr(options, name) for name in names})
 
 

@@ -13,7 +13,7 @@ from .base_model import HEADS, LAYERS, WIDTHS, make_text_encoder, make_unet
 from .clips import Clips
 from .latents import Latents
 from .loop import Trainer
-from .losses import Diffusion, ccdm_loss
+from .losses import Diffusion, ccdm_loss, stress_motion
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Batch:
     are emptied, for classifier-free guidance. With `span` the frames are thinned: drawn anew each step from
     runs of `span` frames and told their places. Five frames of sixteen cost a third of a step and say as
     much about where things go, so a step can see three times the clips; with `early` only the first so many
-    frames are drawn from. `blind` as in `losses.Diffusion`.
+    frames are drawn from. `blind` as in `losses.Diffusion`, `debias` as in `losses.stress_motion`.
     """
 
     stills: int = 24
@@ -35,6 +35,7 @@ class Batch:
     span: int = 0
     early: int = 0
     blind: float = 0.0
+    debias: float = 0.0
 
 
 class Family:
@@ -154,5 +155,6 @@ def _clip_loss(family, data, diffusion, batch, generator, terms):
     noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
     texts = drop_texts(texts, batch.drop, generator)
     predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames, places)
-    predicted, noise = diffusion.balanced(steps, predicted.unflatten(0, noisy.shape[:2]), noise)
+    pair = diffusion.balanced(steps, predicted.unflatten(0, noisy.shape[:2]), noise)
+    predicted, noise = (stress_motion(x, batch.debias) for x in pair)
     return ccdm_loss(predicted, noise, **terms)

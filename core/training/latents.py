@@ -97,19 +97,21 @@ class Latents(Clips):
         ]
 
     def draw_stills(self, count, generator):
-        """`count` pictures, half of them from where clips begin: (count, 4, h, w) float32 and captions.
+        """`count` pictures, half of them (all, without stills) from where clips begin.
+
+        Returns (count, 4, h, w) float32 and captions.
 
         What moves left begins on the right. A picture of any frame would say nothing of that; so the words of
         motion mean something before the motion module has to make more of them.
         """
-        picks = torch.randint(len(self.stills), (count,), generator=generator).tolist()
+        picks = torch.randint(1 << 30, (count,), generator=generator).tolist()
         latents, texts = [], []
         for number, pick in enumerate(picks):
-            if number % 2 and self.clips:
+            if self.clips and (number % 2 or not self.stills):
                 (clip,), (text,) = self.draw_clips(1, len(self.clips[0]), generator)
                 latents.append(clip[pick % START])
                 texts.append(text)
             else:
-                latents.append(self.stills[pick].float())
-                texts.append(self.still_captions[pick])
+                latents.append(self.stills[pick % len(self.stills)].float())
+                texts.append(self.still_captions[pick % len(self.stills)])
         return torch.stack(latents), texts

@@ -90,6 +90,16 @@ def ccdm_loss(predicted, noise, **terms):
     return (frame_weights(len(error), device=error.device, **terms) * error).mean()
 
 
+def stress_motion(clips, debias):
+    """(B, F, ...) clips -> the same, what changes over the frames enlarged so that it counts 1 + debias
+
+    What stands still (the ground, a texture) is most of a clip's error and says nothing about motion. The
+    idea is that of MotionDirector's appearance-debiased loss (Zhao et al. 2023), about the mean instead of
+    an anchor frame.
+    """
+    return clips + ((1 + debias) ** 0.5 - 1) * (clips - clips.mean(1, keepdim=True))
+
+
 def orthogonal_loss(first, second, target="zero"):
     """Image Conductor Eq. 4: mean over layers of ||T - A B^T||^2 (Frobenius) -> scalar.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from choreographer.core.schedules import alphas_cumprod
-from choreographer.core.training.losses import Diffusion, ccdm_loss, frame_weights
+from choreographer.core.training.losses import Diffusion, ccdm_loss, frame_weights, stress_motion
 
 
 def literal(error, lambda1, lambda2, window, keyframes):
@@ -89,3 +89,13 @@ def test_balanced_errors_weigh_as_errors_of_v():
     (weighted,) = diffusion.balanced(steps, torch.ones(3, 1))
     kept = alphas_cumprod("linear").float()[steps]
     torch.testing.assert_close(weighted[:, 0] / weighted[0, 0], (kept[0] / kept).sqrt())
+
+
+def test_stressed_motion_counts_more_and_stillness_as_before():
+    generator = torch.Generator().manual_seed(7)
+    error = torch.randn(2, 5, 3, 4, generator=generator)
+    still = error.mean(1, keepdim=True)
+    stressed = stress_motion(error, 3.0).square().mean()
+    expected = still.square().mean() + 4 * (error - still).square().mean()
+    torch.testing.assert_close(stressed, expected)
+    assert torch.equal(stress_motion(error, 0.0), error)
