@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 CONFIG = "config"  # metadata key of a diffusers config.json, as text
-WRAPPERS = ("state_dict", "controlnet")
+WRAPPERS = ("state_dict", "controlnet", "string_to_param")
 # What torch.load raises for damaged bytes; found by cutting and flipping them.
 BROKEN = (
     RuntimeError, EOFError, ValueError, LookupError, OSError,
@@ -30,8 +30,8 @@ FOLDER_NAMES = (
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by name, and metadata, of a .safetensors, .ckpt, .pt, .pth or .bin file or a diffusers folder.
 
-    Wrappings ({"state_dict": ...}, {"controlnet": ...}, a `module.` prefix) are taken off and values that are
-    no tensors dropped. The kind of a file is told from its first bytes, not its name. A diffusers
+    Wrappings ({"state_dict": ...} and others in WRAPPERS, a `module.` prefix) are taken off and values that
+    are no tensors dropped. The kind of a file is told from its first bytes, not its name. A diffusers
     `config.json` beside the weights is given as metadata["config"]. Raises ValueError for a file that is
     missing, truncated, of another kind, or that needs unpickling of anything but tensors.
     """

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 from safetensors import SafetensorError
 
 from .golden_formats.camera_free import check_camera_free
+from .golden_formats.crop_geometry import check_geometry
 from .golden_formats.ddim_schedule import check_ddim_schedule
 from .golden_formats.finding import Finding
 from .golden_formats.flow_map import check_flow_map
@@ -24,6 +25,15 @@ from .golden_formats.fusion_clips import (
 )
 from .golden_formats.fusion_kernels import check_kernels, check_schedule
 from .golden_formats.fusion_metrics import check_metrics
+from .golden_formats.image_prompt import (
+    check_attention,
+    check_mapper,
+    check_positions,
+    check_transformer,
+    check_vision,
+    check_words,
+)
+from .golden_formats.image_prompt_unet import check_prompted_unet
 from .golden_formats.noise_prior import check_noise_prior, check_noise_statistics
 from .golden_formats.orthogonal import check_orthogonal
 from .golden_formats.video_controlnet import check_video_controlnet
@@ -43,6 +53,7 @@ CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
     "*_fast_accurate.npz": check_fast_accurate,
     "*_interp.npz": check_interpolation,
     "noise_prior*stats*.json": check_noise_statistics,
+    "geometry*.json": check_geometry,
     "*ddim_schedule*.safetensors": check_ddim_schedule,
     "a_flow_*.safetensors": check_flow_map,
     "b_flow_controlnet_*.safetensors": check_video_controlnet,
@@ -51,6 +62,14 @@ CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
     "*camera_free_guidance*.safetensors": check_camera_free,
     "f_unet_*.safetensors": check_unet,
     "h_pipeline_*.safetensors": check_sampling,
+    "*injection_attention*.safetensors": check_attention,
+    "*transformer3d_exemplar*.safetensors": check_transformer,
+    "b4_videobooth_tiny_unet_*.safetensors": check_prompted_unet,
+    "b5_videobooth_tiny_unet_*.safetensors": check_prompted_unet,
+    "*videobooth_mapper*.safetensors": check_mapper,
+    "*clip_vision_indexing*.safetensors": check_vision,
+    "*word_replacement*.safetensors": check_words,
+    "*position_encoding_definition*.safetensors": check_positions,
     "*orthogonal_loss*.safetensors": check_orthogonal,
 }
 

@@ -91,7 +91,7 @@ def ccdm_loss(predicted, noise, **terms):
 
 
 def stress_motion(clips, debias):
-    """(B, F, ...) clips -> the same, what changes over the frames enlarged so that it counts 1 + debias
+    """(B, F, ...) clips -> the same, what changes over the frames enlarged so that it counts 1 + debias.
 
     What stands still (the ground, a texture) is most of a clip's error and says nothing about motion. The
     idea is that of MotionDirector's appearance-debiased loss (Zhao et al. 2023), about the mean instead of
