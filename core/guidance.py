@@ -28,6 +28,13 @@ def classifier_free(pair: Pair, scale: float) -> Tensor:
     return pair.cond if pair.uncond is None else pair.uncond + scale * (pair.cond - pair.uncond)
 
 
+def on_channels(pair: Pair, scale: float, channels: int, axis: int) -> Tensor:
+    """Classifier-free guidance on the first `channels` of `axis`; the others are as with the prompt."""
+    rest = pair.cond.shape[axis] - channels
+    first = classifier_free(pair, scale).narrow(axis, 0, channels)
+    return torch.cat((first, pair.cond.narrow(axis, channels, rest)), dim=axis)
+
+
 def trajectory_change(form: str, base: Pair, driven: Pair, scale: float) -> Tensor:
     """The direction that camera-free guidance adds to classifier-free guidance of the base net.
 

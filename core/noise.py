@@ -8,6 +8,7 @@ Normals are drawn frame by frame, so a short clip's noise is exactly the beginni
 under the same seed, for any frame size, and the noise does not depend on the device that samples.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -109,6 +110,16 @@ def mixed(frames: int, shape: tuple[int, ...], seed: int, ratio: float) -> torch
     generator = seeded(seed)
     base = normals(1, shape, generator)
     return ratio**0.5 * base + (1.0 - ratio) ** 0.5 * normals(frames, shape, generator)
+
+
+def turned(base: torch.Tensor, residual: torch.Tensor, ratio: float) -> torch.Tensor:
+    """cos(ratio pi / 2) base + sin(ratio pi / 2) residual (Free-Bloom, Huang et al. 2023; its ratio is 0.1).
+
+    Two noises of one shape; ratio 0 is the base, 1 the residual, and the variance stays 1 in between.
+    """
+    check_ratio(ratio)
+    angle = ratio * math.pi / 2
+    return math.cos(angle) * base + math.sin(angle) * residual
 
 
 def window_order(frames: int, window: int, stride: int, generator: torch.Generator) -> list[int]:

@@ -1,5 +1,6 @@
 """Initial noise: the golden prior, exact covariances, prefixes, and unit variance everywhere."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,15 @@ def test_mistakes_are_one_sentence(call, message):
     """Every input out of range is named, with what was expected."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_turned_noise_keeps_its_variance_and_its_ends():
+    base, residual = noise.shared(4, (4, 64, 64), 1), noise.per_frame_seeds(4, (4, 64, 64), 2)
+    assert torch.equal(noise.turned(base, residual, 0.0), base)
+    assert torch.allclose(noise.turned(base, residual, 1.0), residual, atol=1e-6)
+    mixed_noise = noise.turned(base, residual, 0.1)
+    assert mixed_noise.var().item() == pytest.approx(1.0, abs=0.06)
+    covariance = (mixed_noise[0] * mixed_noise[1]).mean().item()
+    assert covariance == pytest.approx(math.cos(0.05 * math.pi) ** 2, abs=0.06)
+    with pytest.raises(ValueError, match="ratio is 1.5"):
+        noise.turned(base, residual, 1.5)

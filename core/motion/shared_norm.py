@@ -7,9 +7,30 @@ too) never mix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from torch import nn
 
-from .attach import Attachment, MotionState
+from .attach import Attachment
+
+
+class Clips(Protocol):
+    """What the hooks ask before each call: whether to act, and how many frames a clip has."""
+
+    active: bool
+    frames: int
+
+
+def resblock_norms(module: nn.Module) -> tuple[str, ...]:
+    """Names of the two norms of every ResBlock in a module, in ComfyUI's and in diffusers' spelling."""
+    names = []
+    for name, part in module.named_modules():
+        if hasattr(part, "in_layers") and hasattr(part, "out_layers"):
+            names += [f"{name}.in_layers.0", f"{name}.out_layers.0"]
+        elif hasattr(part, "norm1") and hasattr(part, "conv_shortcut"):
+            names += [f"{name}.norm1", f"{name}.norm2"]
+    return tuple(names)
 
 
 def shared_norm_targets(unet: nn.Module) -> tuple[str, ...]:
@@ -17,12 +38,7 @@ def shared_norm_targets(unet: nn.Module) -> tuple[str, ...]:
 
     Takes ComfyUI's UNetModel and diffusers' UNet2DConditionModel; raises ValueError for anything else.
     """
-    names = []
-    for name, module in unet.named_modules():
-        if hasattr(module, "in_layers") and hasattr(module, "out_layers"):
-            names += [f"{name}.in_layers.0", f"{name}.out_layers.0"]
-        elif hasattr(module, "norm1") and hasattr(module, "conv_shortcut"):
-            names += [f"{name}.norm1", f"{name}.norm2"]
+    names = resblock_norms(unet)
     if not names:
         raise ValueError(
             f"{type(unet).__name__} has no residual blocks whose norms could be shared over frames"
@@ -31,17 +47,22 @@ def shared_norm_targets(unet: nn.Module) -> tuple[str, ...]:
     return (*names, last)
 
 
-def share_norms(unet: nn.Module, state: MotionState) -> Attachment:
+def share_norms(unet: nn.Module, state: Clips) -> Attachment:
     """Let the norms of `shared_norm_targets` run over clips of `state.frames` frames while `state.active`."""
+    return share(unet, shared_norm_targets(unet), state)
+
+
+def share(module: nn.Module, names: Sequence[str], state: Clips) -> Attachment:
+    """`share_norms` for the norms of these names."""
     handles = []
-    for name in shared_norm_targets(unet):
-        norm = unet.get_submodule(name)
+    for name in names:
+        norm = module.get_submodule(name)
         handles.append(norm.register_forward_pre_hook(_gather(state)))
         handles.append(norm.register_forward_hook(_scatter))
     return Attachment(handles)
 
 
-def _gather(state: MotionState):
+def _gather(state: Clips):
     def run(_norm, inputs):
         x = inputs[0]
         if (

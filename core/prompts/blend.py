@@ -19,6 +19,18 @@ def same_length(embeddings: Sequence[Tensor]) -> list[Tensor]:
     return [embedding.repeat(1, length // embedding.shape[1], 1) for embedding in embeddings]
 
 
+def strengthened(embedding: Tensor, empty: Tensor, weight: float) -> Tensor:
+    """An embedding 1 x ... that acts `weight` times as strongly: its distance from the empty prompt's scales.
+
+    What ComfyUI's (text:1.2) does to single words. The two may have different numbers of tokens, 1 x T x C.
+    """
+    if weight == 1.0:
+        return embedding
+    if embedding.ndim == 3:
+        embedding, empty = same_length([embedding, empty])
+    return empty + weight * (embedding - empty)
+
+
 def blend(embeddings: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Weighted sums of K embeddings, 1 x ... each, by `weights` (F, K): F x ... in the embeddings' dtype.
 

@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 EASINGS = ("linear", "smooth", "hold")
 
-_KEY = re.compile(r'\s*(?:(\d+)|"(\d+)")\s*:\s*')
+_KEY = re.compile(
+    r'\s*(?P<quote>"?)(?P<at>\d+(?:\.\d+)?%|\d+)(?P=quote)\s*(?:\[(?P<options>[^\]]*)\]\s*)?:\s*'
+)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*,?\s*')
 _NUMBER = re.compile(r"\s*(\d+)\s*:\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*")
+_WEIGHT = re.compile(r"\d+\.?\d*|\.\d+")
 
 
 @dataclass(frozen=True)
 class Key:
-    """A value that holds at one frame, counted from 0: a prompt (str) or a number (float)."""
+    """A value that holds at one frame, counted from 0: a prompt (str) or a number (float).
+
+    weight: how strongly a prompt acts, 1 as it is; easing: one of EASINGS from here to the next key, "" for
+    the schedule's; line: where it was read.
+    """
 
     frame: int
     value: str | float
+    weight: float = 1.0
+    easing: str = ""
+    line: int = field(default=0, compare=False)
 
 
-def parse_prompts(text: str) -> tuple[Key, ...]:
+def parse_prompts(text: str, frames: int | None = None) -> tuple[Key, ...]:
     """Read prompts keyed to frames, sorted by frame: one `frame: text` a line, or `"0": "text", "8": "text"`.
 
-    Empty lines and lines that start with # are skipped. Raises ValueError with the line number for anything
-    else.
+    `50%: text` is in the middle of a clip of `frames` frames; `8 [hold, 1.2]: text` gives the key an easing
+    and a weight. Empty lines and lines that start with # are skipped. Raises ValueError with the line number
+    for anything else.
     """
     keys: list[Key] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
-            keys += _prompts_of_line(line, number)
+            keys += _prompts_of_line(line, number, frames)
     return _in_order(keys, "Prompt schedule", "0: a red ball")
 
 
-def _prompts_of_line(line: str, number: int) -> list[Key]:
+def _prompts_of_line(line: str, number: int, frames: int | None) -> list[Key]:
     keys, position = [], 0
     while position < len(line.rstrip()):
         head = _KEY.match(line, position)
@@ -46,17 +57,43 @@ def _prompts_of_line(line: str, number: int) -> list[Key]:
                 f"Prompt schedule line {number}: expected 'frame: text' as in '0: a red ball', "
                 f"got '{line[position:].strip()}'"
             )
-        frame, rest = int(head[1] or head[2]), line[head.end() :]
+        frame, rest = _frame(head["at"], number, frames), line[head.end() :]
+        weight, easing = _options(head["options"] or "", number)
         quoted = _QUOTED.match(rest)
         if quoted is None and not rest.strip(' ,\t"'):
             raise ValueError(
                 f'Prompt schedule line {number}: frame {frame} has no text; write {frame}: "" for none'
             )
-        if quoted is None:
-            return [*keys, Key(frame, rest.strip().rstrip(","))]
-        keys.append(Key(frame, re.sub(r"\\(.)", r"\1", quoted[1])))
-        position = head.end() + quoted.end()
+        value = rest.strip().rstrip(",") if quoted is None else re.sub(r"\\(.)", r"\1", quoted[1])
+        keys.append(Key(frame, value, weight, easing, number))
+        position = len(line) if quoted is None else head.end() + quoted.end()
     return keys
+
+
+def _frame(at: str, number: int, frames: int | None) -> int:
+    """Frame of a key: a number, or a percentage of the clip."""
+    if not at.endswith("%"):
+        return int(at)
+    share = float(at[:-1]) / 100
+    if frames is None or share > 1:
+        raise ValueError(f"Prompt schedule line {number}: {at} is not a place in the clip, 0% to 100%")
+    return int(share * (frames - 1) + 0.5)
+
+
+def _options(text: str, number: int) -> tuple[float, str]:
+    """Weight and easing from what stands in brackets."""
+    weight, easing = 1.0, ""
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        if word in EASINGS:
+            easing = word
+        elif _WEIGHT.fullmatch(word):
+            weight = float(word)
+        else:
+            raise ValueError(
+                f"Prompt schedule line {number}: '{word}' is neither a weight such as 1.2 nor one of "
+                f"{', '.join(EASINGS)}"
+            )
+    return weight, easing
 
 
 def parse_values(text: str) -> tuple[Key, ...]:
@@ -81,7 +118,8 @@ def _in_order(keys: list[Key], title: str, example: str) -> tuple[Key, ...]:
     ordered = sorted(keys, key=lambda key: key.frame)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.frame == after.frame:
-            raise ValueError(f"{title} has two entries for frame {after.frame}")
+            lines = f" (lines {before.line} and {after.line})" if after.line else ""
+            raise ValueError(f"{title} has two entries for frame {after.frame}{lines}")
     return tuple(ordered)
 
 
@@ -90,7 +128,8 @@ def check_range(keys: Sequence[Key], frames: int) -> None:
     for key in keys:
         if key.frame >= frames:
             raise ValueError(
-                f"Schedule key {key.frame} is past the last frame of the clip, {frames - 1} ({frames} frames)"
+                (f"Prompt schedule line {key.line}: key " if key.line else "Schedule key ")
+                + f"{key.frame} is past the last frame of the clip, {frames - 1} ({frames} frames)"
             )
 
 
@@ -98,7 +137,8 @@ def key_weights(keys: Sequence[Key], frames: Sequence[int], easing: str = "linea
     """Weight of each key at each frame index in `frames`: (len(frames), len(keys)) float32, rows sum to 1.
 
     Before the first key the first holds, after the last the last. Between two keys the weights cross
-    linearly, or along a half cosine ("smooth"), or the earlier key holds until the next ("hold").
+    linearly, or along a half cosine ("smooth"), or the earlier key holds until the next ("hold"); a key's own
+    easing comes before `easing`.
     """
     if easing not in EASINGS:
         raise ValueError(f"Easing is '{easing}', expected one of {', '.join(EASINGS)}")
@@ -107,10 +147,9 @@ def key_weights(keys: Sequence[Key], frames: Sequence[int], easing: str = "linea
     after = torch.searchsorted(at, when, right=True).clamp(max=len(keys) - 1)
     before = (after - 1).clamp(min=0)
     share = (when - at[before]) / (at[after] - at[before]).clamp(min=1.0)
-    if easing == "smooth":
-        share = (1 - torch.cos(torch.pi * share)) / 2
-    elif easing == "hold":
-        share = torch.floor(share)
+    shares = {"linear": share, "smooth": (1 - torch.cos(torch.pi * share)) / 2, "hold": torch.floor(share)}
+    kinds = torch.tensor([EASINGS.index(key.easing or easing) for key in keys])[before]
+    share = torch.stack([shares[name] for name in EASINGS]).gather(0, kinds[None])[0]
     weights = torch.zeros(len(when), len(keys), dtype=torch.float64)
     weights.scatter_add_(1, before[:, None], (1 - share)[:, None])
     weights.scatter_add_(1, after[:, None], share[:, None])

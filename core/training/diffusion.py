@@ -9,11 +9,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..motion.attach import MotionState, attach
 from ..motion.model import MotionConfig, MotionModel
 from ..motion.sites import find_sites
-from .base_model import HEADS, LAYERS, WIDTHS, make_text_encoder, make_unet
+from .base_model import HEADS, LAYERS, WIDTHS, CaptionProbe, make_text_encoder, make_unet
 from .clips import Clips
 from .latents import Latents
 from .loop import Trainer
 from .losses import Diffusion, ccdm_loss, stress_motion
+
+PROBED = 16  # captions a step whose words the text encoder must keep apart
+PROBE_WEIGHT = 0.002  # of that loss, some nats at first, against a denoising error near 0.01
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,15 @@ class Family:
         `places` (F,) are the frames' numbers in the clip, by default 0 to F-1.
         """
         self.state.active, self.state.frames, self.state.places = frames > 0, frames, places
-        context = self.text(self.words(texts).to(self.device)).last_hidden_state
+        context = self.context(texts)
         if frames:
             context, steps = context.repeat_interleave(frames, 0), steps.repeat_interleave(frames, 0)
         with attention(self.device):
             return self.unet(noisy, steps, context, return_dict=False)[0]
+
+    def context(self, texts):
+        """What the text encoder makes of B texts, (B, 77, C)."""
+        return self.text(self.words(texts).to(self.device)).last_hidden_state
 
     def freeze(self):
         """Leave only the motion model to train."""
@@ -108,15 +115,22 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
     Where `batch.clip_share` > 0 also on clips with the motion model in place.
 
     Seeing clips is what teaches the cross attention that "left" and "pans" mean something: no still shows it.
-    Returns averaged state dicts "unet", "text" (and "motion").
+    The text encoder also learns to keep all words apart, by a `CaptionProbe` on texts of the same step.
+    Returns averaged state dicts "unet", "text", "probe" (and "motion").
     """
     still = Diffusion(("scaled_linear", "linear"), family.device, batch.blind)
     moving = Diffusion(("linear",), family.device, batch.blind)
-    modules = {"unet": family.unet, "text": family.text}
+    captions = data.captions
+    probe = CaptionProbe(captions).to(family.device)
+    modules = {"unet": family.unet, "text": family.text, "probe": probe}
     if batch.clip_share > 0:
         modules["motion"] = family.motion
 
     def loss(step, generator):
+        texts = [captions[i] for i in torch.randint(len(captions), (PROBED,), generator=generator).tolist()]
+        return denoising(step, generator) + PROBE_WEIGHT * probe(family.context(texts), texts)
+
+    def denoising(step, generator):
         if _is_clip_step(step, batch.clip_share):
             return _clip_loss(family, data, moving, batch, generator, {})
         latents, texts = data.draw_stills(batch.stills, generator)

@@ -87,6 +87,15 @@ class Latents(Clips):
             self.still_captions += captions["stills"]
             self.clip_captions += captions["clips"]
 
+    @property
+    def captions(self):
+        """All texts that can be drawn."""
+        return [
+            *self.still_captions,
+            *self.clip_captions,
+            *(reversed_caption(text) for text in self.clip_captions),
+        ]
+
     def draw_clips(self, count, frames, generator):
         """As `Clips.draw_clips`, half of them played backwards and told so: twice the clips for nothing."""
         latents, texts = super().draw_clips(count, frames, generator)

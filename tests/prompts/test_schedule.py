@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from choreographer.core.prompts.blend import blend, same_length
+from choreographer.core.prompts.blend import blend, same_length, strengthened
 from choreographer.core.prompts.schedule import (
     Key,
     check_range,
@@ -38,6 +38,40 @@ def test_quotes_may_hold_quotes_and_nothing():
 def test_mistakes_name_their_line(text, message):
     with pytest.raises(ValueError, match=message):
         parse_prompts(text)
+
+
+def test_percent_options_and_lines():
+    keys = parse_prompts('0: a\n\n50% [smooth, 1.2]: b\n"100%" [hold]: "c"', 17)
+    assert keys == (Key(0, "a"), Key(8, "b", 1.2, "smooth"), Key(16, "c", easing="hold"))
+    assert [key.line for key in keys] == [1, 3, 4]
+    assert parse_prompts("33%: a", 4)[0].frame == 1
+    for text, message in (
+        ("0: a\n120%: b", "line 2: 120% is not a place in the clip"),
+        ("0: a\n4 [slow]: b", "line 2: 'slow' is neither a weight such as 1.2 nor one of linear"),
+        ("0: a\n1%: b", r"two entries for frame 0 \(lines 1 and 2\)"),
+        ("0: a\n4 [hold: b", "line 2: expected 'frame: text'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse_prompts(text, 16)
+    with pytest.raises(ValueError, match="line 1: 50% is not a place"):
+        parse_prompts("50%: a")
+    with pytest.raises(ValueError, match="line 2: key 16 is past the last frame of the clip, 15"):
+        check_range(parse_prompts("0: a\n16: b"), 16)
+
+
+def test_a_key_has_the_easing_of_its_own():
+    keys = parse_prompts("0 [hold]: a\n4: b\n8 [smooth]: c\n12: d")
+    weights = key_weights(keys, range(13), "linear")
+    assert torch.equal(weights[3], torch.eye(4)[0])
+    assert weights[5].tolist() == [0, 0.75, 0.25, 0]
+    assert weights[9, 3] < 0.25 and weights[10, 3] == pytest.approx(0.5)
+
+
+def test_weights_scale_the_distance_from_the_empty_prompt():
+    word, empty = torch.randn(1, 6, 8), torch.randn(1, 3, 8)
+    assert strengthened(word, empty, 1.0) is word
+    assert torch.allclose(strengthened(word, empty, 0.0), empty.repeat(1, 2, 1), atol=1e-6)
+    assert torch.allclose(strengthened(word[:, 0], empty[:, 0], 2.0), 2 * word[:, 0] - empty[:, 0], atol=1e-6)
 
 
 def test_values():
