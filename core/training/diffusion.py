@@ -59,17 +59,20 @@ class Family:
         self.state = MotionState()
         self.attachment = attach(self.motion, find_sites(self.unet, mid_block=True), self.state)
 
-    def predict(self, noisy, steps, texts, frames=0, places=None):
+    def predict(self, noisy, steps, texts, frames=0, places=None, residuals=(None, None)):
         """Noise prediction for stills (B, 4, h, w), or with `frames` for clips folded as (B F, 4, h, w).
 
-        `places` (F,) are the frames' numbers in the clip, by default 0 to F-1.
+        `places` (F,) are the frames' numbers in the clip, by default 0 to F-1; `residuals` is what video
+        ControlNets add to the UNet's skips and middle, see `core.control.network.Residuals`.
         """
         self.state.active, self.state.frames, self.state.places = frames > 0, frames, places
         context = self.context(texts)
         if frames:
             context, steps = context.repeat_interleave(frames, 0), steps.repeat_interleave(frames, 0)
+        down, mid = residuals
+        added = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
         with attention(self.device):
-            return self.unet(noisy, steps, context, return_dict=False)[0]
+            return self.unet(noisy, steps, context, return_dict=False, **added)[0]
 
     def context(self, texts):
         """What the text encoder makes of B texts, (B, 77, C)."""
@@ -101,6 +104,13 @@ def _is_clip_step(step, share):
     Spread evenly by the golden ratio, and the same in every process of a parallel run.
     """
     return (step * 0.6180339887498949) % 1 < share
+
+
+def draw_places(batch, generator):
+    """Which frames of a run of `batch.span` a step sees: (`batch.frames`,) rising, or None for whole runs."""
+    if not batch.span:
+        return None
+    return torch.randperm(batch.early or batch.span, generator=generator)[: batch.frames].sort().values
 
 
 def drop_texts(texts, share, generator):
@@ -136,8 +146,7 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
         latents, texts = data.draw_stills(batch.stills, generator)
         noisy, noise, steps = still.noised(latents.to(family.device), generator)
         predicted = family.predict(noisy, steps, drop_texts(texts, batch.drop, generator))
-        predicted, noise = still.balanced(steps, predicted, noise)
-        return (predicted - noise).square().mean()
+        return sum((p - n).square().mean() for p, n in still.pairs(steps, predicted, noise))
 
     return Trainer(modules, loss, plan, progress, stop).resume().run().averaged()
 
@@ -162,13 +171,11 @@ def train_motion(family, data: Clips, plan, batch=Batch(), progress=None, stop=N
 
 def _clip_loss(family, data, diffusion, batch, generator, terms):
     latents, texts = data.draw_clips(batch.clips, batch.span or batch.frames, generator)
-    places = None
-    if batch.span:
-        places = torch.randperm(batch.early or batch.span, generator=generator)[: batch.frames].sort().values
+    places = draw_places(batch, generator)
+    if places is not None:
         latents = latents[:, places]
     noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
     texts = drop_texts(texts, batch.drop, generator)
     predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames, places)
-    pair = diffusion.balanced(steps, predicted.unflatten(0, noisy.shape[:2]), noise)
-    predicted, noise = (stress_motion(x, batch.debias) for x in pair)
-    return ccdm_loss(predicted, noise, **terms)
+    pairs = diffusion.pairs(steps, predicted.unflatten(0, noisy.shape[:2]), noise)
+    return sum(ccdm_loss(*(stress_motion(x, batch.debias) for x in pair), **terms) for pair in pairs)

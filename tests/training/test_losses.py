@@ -3,7 +3,13 @@
 import pytest
 import torch
 from choreographer.core.schedules import alphas_cumprod
-from choreographer.core.training.losses import Diffusion, ccdm_loss, frame_weights, stress_motion
+from choreographer.core.training.losses import (
+    COARSE_WEIGHT,
+    Diffusion,
+    ccdm_loss,
+    frame_weights,
+    stress_motion,
+)
 
 
 def literal(error, lambda1, lambda2, window, keyframes):
@@ -65,7 +71,6 @@ def test_noising_keeps_its_promise():
     gaps = (kept.sqrt() * latents + (1 - kept).sqrt() * noise - noisy).abs().amax((2, 3, 4))
     assert gaps.amin(0).max() < 1e-5, "each item follows one of the schedules"
     assert {int(i) for i in gaps.argmin(0)} == {0, 1}, "and both are used"
-    assert torch.equal(Diffusion(names).balanced(steps, noisy)[0], noisy), "one weight for all"
     again = Diffusion(names).noised(latents, torch.Generator().manual_seed(4))
     assert all(torch.equal(a, b) for a, b in zip((noisy, noise, steps), again, strict=True))
 
@@ -82,13 +87,19 @@ def test_blind_items_are_pure_noise_and_lead_to_the_picture():
     torch.testing.assert_close(found, latents, atol=2e-3, rtol=0)
 
 
-def test_balanced_errors_weigh_as_errors_of_v():
-    """v = sqrt(kept) noise - sqrt(1 - kept) x; an error e of the noise is one of e / sqrt(kept) there."""
-    diffusion = Diffusion(("linear",), blind=0.1)
-    steps = torch.tensor([0, 300, 999])
-    (weighted,) = diffusion.balanced(steps, torch.ones(3, 1))
-    kept = alphas_cumprod("linear").float()[steps]
-    torch.testing.assert_close(weighted[:, 0] / weighted[0, 0], (kept[0] / kept).sqrt())
+def test_the_coarse_error_of_the_picture_costs_the_same_at_every_step():
+    """An error e of the noise is one of e sqrt(1 - kept) / sqrt(kept) of the picture; near the end that is
+    e / sqrt(kept). What cancels within a square costs nothing.
+    """
+    steps, off = torch.tensor([500, 800, 999]), torch.zeros(3, 4, 8, 8)
+    kept = alphas_cumprod("linear").float()[steps].view(-1, 1, 1, 1)
+    (plain, seen), (rough, goal) = Diffusion(("linear",), blind=0.1).pairs(steps, kept.sqrt() + off, off)
+    torch.testing.assert_close(plain - seen, kept.sqrt() + off)
+    assert rough.shape == (3, 4, 2, 2)
+    torch.testing.assert_close(rough - goal, torch.full_like(rough, COARSE_WEIGHT**0.5))
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1 + off
+    assert Diffusion(("linear",), blind=0.1).pairs(steps, board, off)[1][0].abs().max() < 1e-6
+    assert len(Diffusion(("linear",)).pairs(steps, board, off)) == 1
 
 
 def test_stressed_motion_counts_more_and_stillness_as_before():
