@@ -146,7 +146,7 @@ def train_base(family, data: Latents, plan, batch=Batch(), progress=None, stop=N
         latents, texts = data.draw_stills(batch.stills, generator)
         noisy, noise, steps = still.noised(latents.to(family.device), generator)
         predicted = family.predict(noisy, steps, drop_texts(texts, batch.drop, generator))
-        return sum((p - n).square().mean() for p, n in still.pairs(steps, predicted, noise))
+        return (predicted.float() - noise).square().mean()
 
     return Trainer(modules, loss, plan, progress, stop).resume().run().averaged()
 
@@ -177,5 +177,5 @@ def _clip_loss(family, data, diffusion, batch, generator, terms):
     noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
     texts = drop_texts(texts, batch.drop, generator)
     predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames, places)
-    pairs = diffusion.pairs(steps, predicted.unflatten(0, noisy.shape[:2]), noise)
-    return sum(ccdm_loss(*(stress_motion(x, batch.debias) for x in pair), **terms) for pair in pairs)
+    pair = predicted.float().unflatten(0, noisy.shape[:2]), noise
+    return ccdm_loss(*(stress_motion(x, batch.debias) for x in pair), **terms)

@@ -1,12 +1,8 @@
 """Denoising losses: plain epsilon prediction, and CCDM's with its neighbour and keyframe terms."""
 
 import torch
-from torch.nn import functional
 
 from ..schedules import alphas_cumprod
-
-COARSE = 4  # latents; 32 pixels
-COARSE_WEIGHT = 0.1  # brings the coarse error, near 0.1, to the size of the plain one, near 0.01
 
 
 class Diffusion:
@@ -20,13 +16,11 @@ class Diffusion:
     largest, and learns shapes and colours late.
 
     SD1.5's last step still shows a trace of the picture, and sixteen frames of a large sprite show enough of
-    it to tell where everything goes; so a model trained on such steps alone never needs the words, and is
-    lost when sampling begins with nothing but noise (Lin et al. 2023 on flawed schedules). With `blind` > 0
-    that share of the items is pure noise at the last step, and `pairs` adds a second error for all: that of
-    the predicted picture's coarse shape, which costs the same at every step (as in v-prediction). In the
-    plain error it does not count there, and its fine detail would drown it: a noise prediction that is one
-    percent wrong at the last step is a picture a quarter wrong, pixel by pixel (Hoogeboom et al. 2023 weigh
-    scales for the same reason).
+    it to tell where everything goes: a model trained on such steps alone never needs the words of motion, and
+    is lost when sampling begins with nothing but noise (Lin et al. 2023 on flawed schedules). So a share
+    `blind` of the items is pure noise, at a step of the noisier half, and the noise to predict is that which
+    leads from there to the picture. What is learnt at the middle steps carries over to the last, where it
+    could hardly be learnt: one percent wrong in the noise is a picture a quarter wrong there.
     """
 
     SNR_LIMIT = 2.0
@@ -36,7 +30,6 @@ class Diffusion:
         kept = torch.stack([alphas_cumprod(name) for name in schedules]).float()
         self.density = (self.SNR_LIMIT * (1 - kept) / kept).clamp(max=1)  # schedules x T, on the CPU
         self.kept, self.blind = kept.to(device), blind
-        self.roots = (COARSE_WEIGHT / kept.mean(0)).sqrt().to(device)
 
     def noised(self, latents, generator, noise=None):
         """(B, ...) clean latents -> noisy latents, noise to predict, timesteps (B,); one timestep an item."""
@@ -48,27 +41,13 @@ class Diffusion:
         unseen = torch.zeros(count, dtype=torch.bool)
         if self.blind:
             unseen = torch.rand(count, generator=generator) < self.blind
-            steps[unseen] = self.kept.shape[1] - 1
+            late = torch.randint(self.kept.shape[1] // 2, self.kept.shape[1], (count,), generator=generator)
+            steps = torch.where(unseen, late, steps)
         unseen, steps = (per_item(x.to(device), latents) for x in (unseen, steps))
         kept = self.kept[which.to(device).view_as(steps), steps]
         noisy = torch.where(unseen, noise, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
         target = torch.where(unseen, (noise - kept.sqrt() * latents) / (1 - kept).sqrt(), noise)
         return noisy, target, steps.flatten()
-
-    def pairs(self, steps, predicted, target):
-        """Two tensors (B, ..., H, W) -> the pairs whose squared errors add up to the loss."""
-        found = [(predicted.float(), target.float())]
-        if self.blind:
-            roots = per_item(self.roots[steps], target)
-            found.append(tuple(coarse(x) * roots for x in found[0]))
-        return found
-
-
-def coarse(images):
-    """(..., H, W) -> means over squares of COARSE cells a side (or the whole of a smaller image)."""
-    return functional.avg_pool2d(images.flatten(0, -4), min(COARSE, *images.shape[-2:])).unflatten(
-        0, images.shape[:-3]
-    )
 
 
 def per_item(values, like):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from choreographer.core.schedules import alphas_cumprod
 from choreographer.core.training.losses import (
-    COARSE_WEIGHT,
     Diffusion,
     ccdm_loss,
     frame_weights,
@@ -76,30 +75,15 @@ def test_noising_keeps_its_promise():
 
 
 def test_blind_items_are_pure_noise_and_lead_to_the_picture():
-    """One exact step from the last timestep must end at the clean latents, from noise that shows nothing."""
+    """One exact step must end at the clean latents, from noise that shows nothing."""
     latents = torch.randn(400, 4, 2, 2, generator=torch.Generator().manual_seed(5))
     diffusion, drawn = Diffusion(("linear",), blind=0.25), torch.randn_like(latents)
     noisy, target, steps = diffusion.noised(latents, torch.Generator().manual_seed(6), drawn)
     blind = (noisy == drawn).flatten(1).all(1)
-    assert 0.15 < blind.float().mean() < 0.35 and (steps[blind] == 999).all()
+    assert 0.15 < blind.float().mean() < 0.35 and (steps[blind] >= 500).all()
     kept = alphas_cumprod("linear").float()[steps].view(-1, 1, 1, 1)
     found = (noisy - (1 - kept).sqrt() * target) / kept.sqrt()
     torch.testing.assert_close(found, latents, atol=2e-3, rtol=0)
-
-
-def test_the_coarse_error_of_the_picture_costs_the_same_at_every_step():
-    """An error e of the noise is one of e sqrt(1 - kept) / sqrt(kept) of the picture; near the end that is
-    e / sqrt(kept). What cancels within a square costs nothing.
-    """
-    steps, off = torch.tensor([500, 800, 999]), torch.zeros(3, 4, 8, 8)
-    kept = alphas_cumprod("linear").float()[steps].view(-1, 1, 1, 1)
-    (plain, seen), (rough, goal) = Diffusion(("linear",), blind=0.1).pairs(steps, kept.sqrt() + off, off)
-    torch.testing.assert_close(plain - seen, kept.sqrt() + off)
-    assert rough.shape == (3, 4, 2, 2)
-    torch.testing.assert_close(rough - goal, torch.full_like(rough, COARSE_WEIGHT**0.5))
-    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1 + off
-    assert Diffusion(("linear",), blind=0.1).pairs(steps, board, off)[1][0].abs().max() < 1e-6
-    assert len(Diffusion(("linear",)).pairs(steps, board, off)) == 1
 
 
 def test_stressed_motion_counts_more_and_stillness_as_before():
