@@ -12,10 +12,12 @@ from zipfile import BadZipFile
 
 from safetensors import SafetensorError
 
+from .golden_formats.atlas_losses import check_losses, check_wellconditioned
 from .golden_formats.camera_free import check_camera_free
 from .golden_formats.crop_geometry import check_geometry
 from .golden_formats.ddim_schedule import check_ddim_schedule
 from .golden_formats.finding import Finding
+from .golden_formats.flow_edges import check_flow_edges
 from .golden_formats.flow_map import check_flow_map
 from .golden_formats.fusion_clips import (
     check_balanced,
@@ -36,7 +38,14 @@ from .golden_formats.image_prompt import (
 from .golden_formats.image_prompt_unet import check_prompted_unet
 from .golden_formats.noise_prior import check_noise_prior, check_noise_statistics
 from .golden_formats.orthogonal import check_orthogonal
+from .golden_formats.uni_control import check_uni_controlnet
 from .golden_formats.video_controlnet import check_video_controlnet
+from .golden_formats.video_tuning import (
+    check_inversion,
+    check_sparse_causal,
+    check_training,
+    check_video_transformer,
+)
 from .golden_formats.video_unet import check_sampling, check_unet
 
 NO_DATA = {".md", ".py"}
@@ -71,6 +80,14 @@ CHECKERS: dict[str, Callable[[Path], Iterable[Finding]]] = {
     "*word_replacement*.safetensors": check_words,
     "*position_encoding_definition*.safetensors": check_positions,
     "*orthogonal_loss*.safetensors": check_orthogonal,
+    "*sparse_causal_attention*.safetensors": check_sparse_causal,
+    "*tav_transformer3d*.safetensors": check_video_transformer,
+    "*tav_train_step*.safetensors": check_training,
+    "*ddim_inversion*.safetensors": check_inversion,
+    "*unicontrolnet*.safetensors": check_uni_controlnet,
+    "*nla_losses*.safetensors": check_losses,
+    "*nla_wellconditioned*.safetensors": check_wellconditioned,
+    "*opencv_flow_edges*.safetensors": check_flow_edges,
 }
 
 

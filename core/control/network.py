@@ -106,14 +106,16 @@ class DownBlock(nn.Module):
         last = level == len(config.channels) - 1
         self.downsamplers = nn.ModuleList([] if last else [Downsampler(width, **where)])
 
-    def forward(self, x: Tensor, time: Tensor, context: Tensor, frames: int) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, time: Tensor, context: Tensor, frames: int, places: Tensor | None = None
+    ) -> list[Tensor]:
         """Outputs of each layer and of the downsampler for `x` (B F) C H W; the last one goes on."""
         outputs = []
         for index, (resnet, motion) in enumerate(zip(self.resnets, self.motion_modules, strict=True)):
             x = resnet(x, time)
             if self.attentions:
                 x = self.attentions[index](x, context)
-            x = motion(x, frames)
+            x = motion(x, frames, places=places)
             outputs.append(x)
         return outputs + [downsample(x) for downsample in self.downsamplers]
 
@@ -175,6 +177,7 @@ class VideoControlNet(nn.Module):
         context: Tensor,
         strength: float | Tensor = 1.0,
         mix: LoraMix = BASE,
+        places: Tensor | None = None,
     ) -> Residuals:
         """Residuals for B clips of F frames, (B F) C H W each, times `strength`.
 
@@ -186,6 +189,7 @@ class VideoControlNet(nn.Module):
             context: text states (B F) x T x D.
             strength: factor on all residuals: a number, or (F,) for each frame.
             mix: which LoRAs act, and how much.
+            places: (F,) the frames' numbers in a longer clip of which these are some; None = 0 to F-1.
 
         Raises:
             ValueError: the shapes do not fit each other or the network, or it lacks a LoRA of the mix.
@@ -201,10 +205,10 @@ class VideoControlNet(nn.Module):
         if isinstance(strength, Tensor):
             strength = strength.to(condition).repeat(clips).view(-1, 1, 1, 1)
         with nullcontext() if self.lora is None else self.lora.use(mix, condition):
-            down, mid = self._residuals(condition, time, context, clips)
+            down, mid = self._residuals(condition, time, context, clips, places)
         return Residuals(tuple(x * strength for x in down), mid * strength)
 
-    def _residuals(self, condition: Tensor, time: Tensor, context: Tensor, clips: int) -> Residuals:
+    def _residuals(self, condition, time, context, clips: int, places) -> Residuals:
         frames, config = condition.shape[1], self.config
         x = self._embed(condition).expand(clips, -1, -1, -1, -1).flatten(0, 1)
         # zeros everywhere give the bias; the rows are equal where weights of frames have made several
@@ -212,7 +216,7 @@ class VideoControlNet(nn.Module):
         time = self.time_embedding(time_features(time, config.channels[0]).to(x.dtype))
         outputs = [x]
         for block in self.down_blocks:
-            outputs += block(outputs[-1], time, context, frames)
+            outputs += block(outputs[-1], time, context, frames, places)
         mid = self.controlnet_mid_block(self.mid_block(outputs[-1], time, context))
         return Residuals(
             tuple(conv(x) for conv, x in zip(self.controlnet_down_blocks, outputs, strict=True)), mid

@@ -94,7 +94,8 @@ class Varied:
 
 def check_subjects(images: Tensor, masks: Tensor) -> None:
     """Raise ValueError unless images (N, H, W, 3) each have a mask (N, H, W) that is not empty."""
-    if len(images) == 0 or images.ndim != 4 or tuple(masks.shape) != tuple(images.shape[:3]):
+    fits = images.ndim == 4 and images.shape[3] == 3 and tuple(masks.shape) == tuple(images.shape[:3])
+    if not fits or len(images) == 0:
         raise ValueError(
             f"The pictures are {tuple(images.shape)} and the masks {tuple(masks.shape)}, expected "
             "(pictures, height, width, 3) and one mask of the same size for each"

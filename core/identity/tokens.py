@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..files import read_weights
 
-START = "ktn pll ucd ucd"  # VCD's start words: rows 42170, 47629 and 43514 (twice) of CLIP's vocabulary
-SLOT, CLASS = "<id>", "<class>"
+START = "#42170 #47629 #43514 #43514"  # VCD's: rows of CLIP's vocabulary ("ktn", "pll", "ucd" twice)
+SLOT, CLASS = "[id]", "[class]"
 KEYS = ("emb_params", "*", "clip_l")  # names under which SD1.5 rows are published, best known first
 
 
@@ -53,7 +53,7 @@ class TokenRows(nn.Module):
 
 
 def fill_prompt(template: str, name: str, class_word: str) -> str:
-    """The prompt of a template such as "photo of a <id> <class>", with the tokens as `embedding:name`.
+    """The prompt of a template such as "photo of a [id] [class]", with the tokens as `embedding:name`.
 
     Raises ValueError when the template has no place for the tokens, or one that the tokenizer cannot find.
     """

@@ -37,9 +37,10 @@ class PromptState:
 
     frames: length of each clip in the batch; `numbers` (F,) are the frames' numbers in the clip. size: height
     and width of the latents of this call, `base` those that positions refer to. pictures: what was captured;
-    `weights` (rows of the batch, pictures) how much each row sees of each, on the CPU. gain: added to the
-    trained gains of the positions. skip: names of places that are left as they are. capture: when it is a
-    dictionary, the batch is pictures, `frames` rows each, and their first rows' keys and values go in there.
+    `weights` (rows of the batch, pictures) how much each row sees of each, on the CPU; clips in `blind`, by
+    number in the batch, attend alike without seeing. gain: added to the trained gains of the positions.
+    skip: names of places that are left as they are. capture: when it is a dictionary, the batch is pictures,
+    `frames` rows each, and their first rows' keys and values go in there.
     """
 
     frames: int = 1
@@ -48,6 +49,7 @@ class PromptState:
     base: tuple[int, int] = (0, 0)
     pictures: Captured = field(default_factory=dict)
     weights: Tensor | None = None
+    blind: frozenset[int] = frozenset()
     gain: float = 0.0
     skip: frozenset[str] = frozenset()
     capture: Captured | None = None
@@ -219,13 +221,13 @@ class _Hooks:
         else:
             weights = state.weights
         plain = zip(*raw, strict=True) if self.weights.frame is None else iter([None] * len(parts[0]))
-        clips = [
-            mixed(*clip, pictures, rows, heads, alone)
-            for clip, rows, alone in zip(
-                zip(*parts, strict=True), weights.split(state.frames), plain, strict=True
-            )
-        ]
-        return torch.cat(clips)
+        clips = zip(zip(*parts, strict=True), weights.split(state.frames), plain, strict=True)
+        return torch.cat(
+            [
+                mixed(clip, pictures, rows, heads, alone, number not in state.blind)
+                for number, (clip, rows, alone) in enumerate(clips)
+            ]
+        )
 
     def _with_positions(self, parts: list[Tensor]) -> list[Tensor]:
         state = self.state

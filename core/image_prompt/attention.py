@@ -72,25 +72,29 @@ def with_pictures(
 
 
 def mixed(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    clip: tuple[Tensor, Tensor, Tensor],
     pictures: Sequence[Picture],
     weights: Tensor,
     heads: int,
     plain: tuple[Tensor, Tensor, Tensor] | None = None,
+    sees: bool = True,
 ) -> Tensor:
-    """Attention of one clip, F x T x C, with pictures as each frame's `weights` (F, P) say, on the CPU.
+    """Attention of one clip (query, key and value, F x T x C) as each frame's `weights` (F, P) say.
 
-    Without pictures the frames attend as `chained` says, or with `plain` (query, key, value) each to itself,
-    as an image model's do.
+    The weights are on the CPU. Without pictures the frames attend as `chained` says, or with `plain` (query,
+    key and value) each to itself, as an image model's do. A clip that does not see them (`sees` False: the
+    negative prompt's) attends as one that does in all but the pictures, or guidance would amplify that
+    difference too.
     """
     amount = weights.amax(1).clamp(max=1.0) if weights.shape[1] else weights.new_zeros(len(weights))
+    if not bool(amount.any()) or (plain is None and not sees):
+        return chained(*clip, clip[2][0], heads) if plain is None else attend(*plain, heads)
+    if sees:
+        full = weights.where(amount[:, None] > 0, weights[amount.argmax()])
+        found = with_pictures(*clip, pictures, full, heads)
+    else:
+        found = chained(*clip, clip[2][0], heads)
     if bool((amount == 1).all()):
-        return with_pictures(query, key, value, pictures, weights, heads)
-    without = chained(query, key, value, value[0], heads) if plain is None else attend(*plain, heads)
-    if not bool(amount.any()):
-        return without
-    full = weights.where(amount[:, None] > 0, weights[amount.argmax()])
-    change = with_pictures(query, key, value, pictures, full, heads) - without
-    return without + change * amount.to(change)[:, None, None]
+        return found
+    without = chained(*clip, clip[2][0], heads) if plain is None else attend(*plain, heads)
+    return without + (found - without) * amount.to(found)[:, None, None]

@@ -17,6 +17,7 @@ from .boxes import Box, guide_scale, union
 from .tracks import FaceTrack
 
 MULTIPLE = 8  # pixels a latent
+RING = 0.3  # of what is pasted, from its edge inwards: where colours are matched
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,31 @@ def resampled(picture: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
     return found.clamp(0, 1)
 
 
-def match_colours(made: Tensor, original: Tensor, amount: float = 1.0) -> Tensor:
+def edge_rings(region: Region) -> Tensor:
+    """Where the areas of a region's crops end: (n, H, W) bool at the working size, the outer RING of each."""
+    size, scale = region.work, np.array(region.work) / np.array(region.extent)
+    x, y = torch.arange(size[0])[None, :] + 0.5, torch.arange(size[1])[:, None] + 0.5
+    rings = []
+    for corner, area in zip(region.corners, region.areas, strict=True):
+        low, high = (area[:2] - corner) * scale, (area[2:] - corner) * scale
+        middle, half = (low + high) / 2, (high - low) / 2
+        # 1 on the area's edge, 0 in its middle
+        out = torch.maximum((x - middle[0]).abs() / half[0], (y - middle[1]).abs() / half[1])
+        rings.append((out <= 1) & (out >= 1 - RING))
+    return torch.stack(rings)
+
+
+def match_colours(made: Tensor, original: Tensor, region: Region, amount: float = 1.0) -> Tensor:
     """`made` with mean and spread of each channel moved to those of `original`; both (n, H, W, C) in 0..1.
 
-    Measured once over all frames, so it adds no flicker. The spread is changed by at most a half.
+    They are a region's crops. Measured where they will meet the frame, near the edge of what is pasted, since
+    inside they may well differ; and once over all frames, so it adds no flicker. The spread is changed by at
+    most a half.
     """
     if amount == 0:
         return made
-    axes = tuple(range(made.ndim - 1))
-    gain = (original.std(axes) / made.std(axes).clamp_min(1e-4)).clamp(0.5, 1.5)
-    matched = (made - made.mean(axes)) * gain + original.mean(axes)
+    ring = edge_rings(region)
+    ours, theirs = made[ring], original[ring].to(made)  # pixels x C
+    gain = (theirs.std(0) / ours.std(0).clamp_min(1e-4)).clamp(0.5, 1.5)
+    matched = (made - ours.mean(0)) * gain + theirs.mean(0)
     return (made + amount * (matched - made)).clamp(0, 1)

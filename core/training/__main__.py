@@ -7,6 +7,13 @@ latents      RUN --autoencoder RUN    draw and encode the clips that the next tw
 base         RUN --latents RUN        text encoder and UNet (add --clip-share for clips)
 motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq. 13)
 image_control RUN --latents RUN       video ControlNet for keyframes, on the frozen base and motion
+flow_clips   RUN --autoencoder RUN    draw and encode clips with tracks (or --dataset: read curated ones)
+flow_control RUN --latents RUN        flow net of Image Conductor, --dense-steps on dense maps, then sparse
+motion_loras RUN --latents RUN        camera and object LoRA on --flow-control's net
+subjects     RUN --autoencoder RUN    draw and encode clips with pictures of their subject
+vision       RUN --subjects RUN       picture encoder for image prompts
+image_prompt RUN --subjects RUN       mapper and attention for pictures (--stage, --prompt RUN)
+image_report RUN --subjects RUN       likeness and captions of clips with pictures (--prompt RUN)
 ablation     RUN --latents RUN        CCDM Table 3: motion under schedules A, B and C, and a table
 export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
 unpack       RUN --from DEMO          the reverse: a run to go on from, or to encode with
@@ -20,7 +27,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from . import ablation, autoencoder, control, latents
+from . import ablation, autoencoder, control, flow_recipes, image_prompt_recipes, latents
 from .base_model import Words, checkpoint_parts, checkpoint_tensors
 from .diffusion import Batch, Family, train_base, train_motion
 from .loop import Plan
@@ -84,6 +91,8 @@ def parse(arguments=None):
     parser.add_argument(
         "--keyframes", type=int, nargs="*", default=[], help="motion: keyframe indices of Eq. 13"
     )
+    flow_recipes.add_options(parser)
+    image_prompt_recipes.add_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -154,6 +163,26 @@ def _image_control(options):
     control.save_control(net.half(), options.folder / IMAGE_CONTROL)
 
 
+def _flow_control(options):
+    flow_recipes.flow_control(options, _plan(options), _batch(options), _family(options))
+
+
+def _motion_loras(options):
+    flow_recipes.motion_loras(options, _plan(options), _batch(options), _family(options))
+
+
+def _vision(options):
+    image_prompt_recipes.vision(options, _plan(options))
+
+
+def _image_prompt(options):
+    image_prompt_recipes.image_prompt(options, _plan(options), _family(options))
+
+
+def _image_report(options):
+    print(image_prompt_recipes.report(options, _family(options)), end="")
+
+
 def _ablation(options):
     terms = {name: getattr(options, name) for name in ("lambda1", "lambda2", "window", "keyframes")}
     decoder = autoencoder.load(options.autoencoder, options.device)[1] if options.autoencoder else None
@@ -204,6 +233,13 @@ RECIPES = {
     "base": _base,
     "motion": _motion,
     "image_control": _image_control,
+    "flow_clips": flow_recipes.flow_clips,
+    "flow_control": _flow_control,
+    "motion_loras": _motion_loras,
+    "subjects": image_prompt_recipes.subjects,
+    "vision": _vision,
+    "image_prompt": _image_prompt,
+    "image_report": _image_report,
     "ablation": _ablation,
     "export": _export,
     "unpack": _unpack,

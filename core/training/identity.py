@@ -12,14 +12,6 @@ NOISE_OFFSET = 0.1  # a shift of each channel's noise, which lets brightness be 
 UNMASKED = 0.05  # share of the pictures that count whole
 
 
-class ConstantPlan(Plan):
-    """A plan whose learning rate stays."""
-
-    def rate(self, step):
-        """Learning rate at a step."""
-        return self.learning_rate
-
-
 class UniformDiffusion(Diffusion):
     """Timesteps drawn evenly, as VCD does."""
 

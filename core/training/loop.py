@@ -22,8 +22,9 @@ from .curve import draw_curve
 class Plan:
     """How long and how fast.
 
-    Steps; peak learning_rate with warmup steps and a cosine to a tenth; seed; averaging decay; precision
-    "fp32" or "bf16" (autocast); save_every steps a checkpoint; folder for checkpoints and the curve.
+    Steps; peak learning_rate with warmup steps and a cosine to a tenth, or constant; seed; averaging decay
+    (0: the last weights); precision "fp32" or "bf16" (autocast); save_every steps a checkpoint; folder for
+    checkpoints and the curve; betas of AdamW; clip, the largest norm of the gradients.
     """
 
     steps: int
@@ -35,9 +36,14 @@ class Plan:
     weight_decay: float = 0.01
     precision: str = "fp32"
     save_every: int = 250
+    constant: bool = False
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0
 
     def rate(self, step):
         """Learning rate at a step."""
+        if self.constant:
+            return self.learning_rate
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         part = (step - self.warmup) / max(self.steps - self.warmup, 1)
@@ -68,7 +74,7 @@ class Trainer:
             raise ValueError("Nothing to train: no parameter of the given modules requires a gradient.")
         self.device = self.parameters[0].device
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
+            self.parameters, lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay
         )
         self.shadow = [p.detach().clone() for p in self.parameters]
         self.step, self.losses = 0, []
@@ -97,17 +103,22 @@ class Trainer:
         return self
 
     def run(self):
-        """Train to the end of the plan or until `stop`; returns self."""
+        """Train to the end of the plan or until `stop`; returns self.
+
+        What was learnt is kept, too, when something raises in mid-step, as a host's interrupt does.
+        """
         started, first = time.monotonic(), self.step
-        while self.step < self.plan.steps and not self.stop():
-            self.losses.append(self._one_step())
-            self.step += 1
-            self.progress(
-                self.step, self.plan.steps, self.losses, (time.monotonic() - started) / (self.step - first)
-            )
-            if self.step % self.plan.save_every == 0:
+        try:
+            while self.step < self.plan.steps and not self.stop():
+                self.losses.append(self._one_step())
+                self.step += 1
+                seconds = (time.monotonic() - started) / (self.step - first)
+                self.progress(self.step, self.plan.steps, self.losses, seconds)
+                if self.step % self.plan.save_every == 0:
+                    self.save()
+        finally:
+            if self.step:
                 self.save()
-        self.save()
         return self
 
     def averaged(self):
@@ -141,7 +152,7 @@ class Trainer:
         loss.backward()
         if self.accelerator:
             self._average_gradients()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         decay = min(self.plan.average, (1 + self.step) / (10 + self.step))

@@ -66,7 +66,7 @@ def check_attention(path: Path) -> Iterator[Finding]:
         values = [first_value(q[0], k[0], v[0], [pair], sees[0], heads) for q, k, v, pair in rows]
         yield Finding(f"{name}.v0_new", relative(torch.stack(values), data[f"{name}.v0_new"]))
         for key, weight in (("y", sees), ("y_no_exemplar", blind)):
-            out = [mixed(q, k, v, [pair], weight, heads) for q, k, v, pair in rows]
+            out = [mixed((q, k, v), [pair], weight, heads) for q, k, v, pair in rows]
             yield Finding(f"{name}.{key}", relative(layer(torch.cat(out), "to_out.0"), data[f"{name}.{key}"]))
 
 

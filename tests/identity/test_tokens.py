@@ -69,10 +69,10 @@ def test_corrupt_and_foreign_files_are_one_sentence(tmp_path):
 
 
 def test_prompts_have_the_tokens_where_the_tokenizer_finds_them():
-    assert fill_prompt("photo of a <id> <class>", "me", " man ") == "photo of a embedding:me man"
-    assert fill_prompt("<id>, on grass", "a-b.c", "") == "embedding:a-b.c, on grass"
-    for wrong in ("photo of a man", "a (<id>)"):
-        with pytest.raises(ValueError, match="expected <id> as a word"):
+    assert fill_prompt("photo of a [id] [class]", "me", " man ") == "photo of a embedding:me man"
+    assert fill_prompt("[id], on grass", "a-b.c", "") == "embedding:a-b.c, on grass"
+    for wrong in ("photo of a man", "a ([id])"):
+        with pytest.raises(ValueError, match=r"expected \[id\] as a word"):
             fill_prompt(wrong, "me", "man")
 
 

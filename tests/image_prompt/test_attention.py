@@ -26,8 +26,8 @@ def weights(*rows):
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def seen(clip, pictures, rows, plain=True):
-    return mixed(*clip, pictures, rows, HEADS, clip if plain else None)
+def seen(clip, pictures, rows, plain=True, sees=True):
+    return mixed(clip, pictures, rows, HEADS, clip if plain else None, sees)
 
 
 def test_weight_nought_is_the_layer_of_its_own(clip, pictures):
@@ -35,6 +35,16 @@ def test_weight_nought_is_the_layer_of_its_own(clip, pictures):
     assert torch.equal(seen(clip, pictures, none), attend(*clip, HEADS))
     assert torch.equal(seen(clip, pictures, none, plain=False), chained(*clip, clip[2][0], HEADS))
     assert torch.equal(seen(clip, [], torch.zeros(FRAMES, 0)), attend(*clip, HEADS))
+
+
+def test_who_does_not_see_attends_alike_without_the_picture(clip, pictures):
+    one = weights(*[[1.0, 0.0]] * FRAMES)
+    blind = seen(clip, pictures, one, sees=False)
+    assert torch.equal(blind, chained(*clip, clip[2][0], HEADS))
+    assert torch.equal(seen(clip, pictures, one, plain=False, sees=False), blind)
+    half = seen(clip, pictures, 0.5 * one, sees=False)
+    assert torch.allclose(half, (blind + attend(*clip, HEADS)) / 2, atol=1e-6)
+    assert torch.equal(seen(clip, pictures, 0 * one, sees=False), attend(*clip, HEADS))
 
 
 def test_between_nought_and_one_it_mixes(clip, pictures):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from choreographer.core.refine.detect import Detections
 from choreographer.core.refine.paste import paste
-from choreographer.core.refine.regions import CropPlan, cut, match_colours, plan_region
+from choreographer.core.refine.regions import CropPlan, cut, edge_rings, match_colours, plan_region
 from choreographer.core.refine.tracks import FaceTrack, Linking, link
 
 FRAMES, WIDTH, HEIGHT = 6, 96, 72
@@ -117,14 +117,19 @@ def test_faces_that_touch_keep_their_own_sides():
     assert float(row[40:54].diff().max()) < 0.5, "the border between them is narrow, but no step"
 
 
-def test_colours_are_matched_once_for_the_clip():
-    original = clip(1)
+def test_colours_are_matched_where_crops_meet_the_frame_once_for_the_clip():
+    images, own = clip(1), region(guide=64, most=64, paste=1.5)
+    original = cut(images, own)
     made = (original * 0.7 + 0.2).clamp(0, 1)
-    assert (match_colours(made, original) - original).abs().max() < 1e-3
-    assert torch.equal(match_colours(made, original, 0.0), made)
-    flat = match_colours(torch.full_like(original, 0.5), original)
+    assert (match_colours(made, original, own) - original).abs().max() < 1e-3
+    assert torch.equal(match_colours(made, original, own, 0.0), made)
+    changed, ring = made.clone(), edge_rings(own)
+    assert 0.1 < float(ring.float().mean()) < 0.2
+    changed[:, 28:36, 28:36] = torch.tensor([1.0, 0.0, 0.0])  # what is new inside has no say
+    assert (match_colours(changed, original, own) - original)[ring].abs().max() < 1e-3
+    flat = match_colours(torch.full_like(original, 0.5), original, own)
     assert torch.isfinite(flat).all() and torch.allclose(
-        flat.mean((0, 1, 2)), original.mean((0, 1, 2)), atol=1e-5
+        flat[ring].mean(0), original[ring].mean(0), atol=1e-5
     )
 
 

@@ -33,7 +33,7 @@ def test_keyframes_are_shown_and_nothing_else(clips):
     source, generator = recipe.KeyframeClips(clips), torch.Generator().manual_seed(3)
     counts = set()
     for _ in range(60):
-        latents, texts, condition, keyframes = source.draw(2, 6, generator)
+        latents, texts, condition, keyframes, *_ = source.draw(Batch(clips=2, frames=6), generator)
         assert condition.shape == (2, 6, 5, 4, 4) and len(texts) == 2
         for clip, given, places in zip(latents, condition, keyframes, strict=True):
             counts.add(len(places))
@@ -42,7 +42,32 @@ def test_keyframes_are_shown_and_nothing_else(clips):
             assert torch.equal(given[places, :4], clip[places]) and given[places, 4].eq(1).all()
             assert not given[hidden].any()
     assert counts == {1, 2, 3, 4}
-    assert recipe.KeyframeClips(clips).draw(1, 1, generator).keyframes == [[0]]
+    assert recipe.KeyframeClips(clips).draw(Batch(clips=1, frames=1), generator).keyframes == [[0]]
+
+
+def test_thinned_clips_are_told_their_places(family, clips):
+    batch, generator = Batch(clips=2, frames=3, span=6), torch.Generator().manual_seed(7)
+    drawn = recipe.KeyframeClips(clips).draw(batch, generator)
+    assert drawn.latents.shape[:2] == (2, 3) and len(set(drawn.places.tolist())) == 3
+    assert drawn.places.tolist() == sorted(drawn.places.tolist()) and drawn.places.max() < 6
+    for latents in drawn.latents:
+        assert sum(torch.equal(clip[drawn.places], latents) for clip in clips.clips) == 1
+    net = moving(recipe.make_control(family), 8)
+    with torch.inference_mode():
+        context, times = family.context(drawn.texts).repeat_interleave(3, 0), torch.full((6,), 400)
+        thinned = net(drawn.condition, times, context, places=drawn.places)
+        in_a_row = net(drawn.condition, times, context)
+        first = net(drawn.condition, times, context, places=torch.arange(3))
+    assert torch.equal(first.mid, in_a_row.mid) and not torch.equal(thinned.mid, in_a_row.mid)
+
+
+def moving(net, seed):
+    """The net with random weights where a fresh one has zeros, so that it does something."""
+    generator = torch.Generator().manual_seed(seed)
+    for weight in net.parameters():
+        if not weight.detach().any():
+            torch.nn.init.normal_(weight, std=0.1, generator=generator)
+    return net
 
 
 def test_a_new_net_is_the_encoder_and_changes_nothing(family, clips):
@@ -52,10 +77,11 @@ def test_a_new_net_is_the_encoder_and_changes_nothing(family, clips):
     own = {name for name in net.state_dict() if "motion_modules" not in name and "controlnet_" not in name}
     assert set(copied) == own
     generator = torch.Generator().manual_seed(4)
-    latents, texts, condition, _ = recipe.KeyframeClips(clips).draw(2, FRAMES, generator)
+    drawn = recipe.KeyframeClips(clips).draw(Batch(clips=2, frames=FRAMES), generator)
+    latents, texts = drawn.latents, drawn.texts
     steps = torch.tensor([500, 20])
     with torch.inference_mode():
-        guided = recipe.predict(family, net, latents, steps, texts, condition)
+        guided = recipe.predict(family, recipe.Acting(net), latents, steps, texts, drawn)
         plain = family.predict(latents.flatten(0, 1), steps, texts, FRAMES).unflatten(0, (2, FRAMES))
     assert torch.equal(guided, plain)
 
@@ -91,7 +117,7 @@ def test_training_moves_the_net_alone_and_its_file_reads_back(family, clips, tmp
     recipe.save_control(net, tmp_path / "net.safetensors")
     back = read_video_controlnet(tmp_path / "net.safetensors")
     assert back.config == replace(net.config, embedding=back.config.embedding)
-    drawn = source.draw(1, FRAMES, torch.Generator().manual_seed(6))
+    drawn = source.draw(batch, torch.Generator().manual_seed(6))
     context = torch.randn(FRAMES, 77, 64)
     with torch.inference_mode():
         a, b = (each(drawn.condition, 7, context) for each in (net, back))
@@ -100,10 +126,11 @@ def test_training_moves_the_net_alone_and_its_file_reads_back(family, clips, tmp
 
 def test_a_flow_source_shares_the_recipe(family, tmp_path):
     class Tracks:
-        def draw(self, count, frames, generator):
-            latents = torch.randn(count, frames, 4, 4, 4, generator=generator)
-            flow = torch.randn(count, frames, 2, 32, 32, generator=generator)
-            return recipe.Drawn(latents, ["x"] * count, flow, [[]] * count)
+        def draw(self, batch, generator):
+            shape = batch.clips, batch.frames
+            latents = torch.randn(*shape, 4, 4, 4, generator=generator)
+            flow = torch.randn(*shape, 2, 32, 32, generator=generator)
+            return recipe.Drawn(latents, ["x"] * batch.clips, flow, [[]] * batch.clips)
 
     net = recipe.make_control(family, "flow")
     plan, batch = Plan(1, tmp_path, warmup=0), Batch(clips=1, frames=FRAMES)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from choreographer.core.identity.tokens import TokenRows
 from choreographer.core.training.identity import (
-    ConstantPlan,
     Pictures,
     UniformDiffusion,
     masked_loss,
     offset_noise,
     train_tokens,
 )
+from choreographer.core.training.loop import Plan
 
 
 class Painter:
@@ -35,7 +35,7 @@ def pictures(count=5, side=6):
 
 
 def plan(tmp_path, steps=6, **more):
-    return ConstantPlan(steps, tmp_path / "run", **{"learning_rate": 1e-2, "warmup": 0, **more})
+    return Plan(steps, tmp_path / "run", constant=True, **{"learning_rate": 1e-2, **more})
 
 
 def test_masked_loss_is_the_mean_inside_each_items_own_mask():

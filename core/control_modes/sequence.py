@@ -1,0 +1,134 @@
+"""Control sequences for a whole clip at once: the maps of its frames, as a batch.
+
+The maps are (F, H, W, 3) in 0..1, made from a source clip by any preprocessor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..fusion.stream import Fusion, collect, fuse
+from .flow import ClipFlow, warp_one
+from .maps import mix
+
+PER_FRAME, PREVIOUS, INTERPOLATED = "per frame", "previous frame", "interpolated"
+KEYFRAMES, ALONG_FLOW = "between keyframes", "along flow"
+SEQUENCES = (PER_FRAME, PREVIOUS, INTERPOLATED, KEYFRAMES, ALONG_FLOW)
+
+
+def control_sequence(maps: Tensor, mode: str, spacing: int = 4, images: Tensor | None = None) -> Tensor:
+    """The maps that steer each frame, (F, H, W, 3), from the source's own maps.
+
+    per frame: each its own (M1). previous frame: the one before (M2). interpolated: the one before mixed with
+    its own, t = f / (F - 1) over the whole clip (M3). between keyframes: only every `spacing`-th map is used,
+    others are mixed of the two around with a t of their own. along flow: the same, but both are first moved
+    to where `images`, the source clip, has things at that frame: lines stay single.
+
+    Raises ValueError for an unknown mode, or "along flow" without a clip of the maps' length and size.
+    """
+    if mode not in SEQUENCES:
+        raise ValueError(f"Control sequence is '{mode}', expected one of {', '.join(SEQUENCES)}.")
+    if mode == PER_FRAME:
+        return maps
+    if mode == PREVIOUS:
+        return maps[[max(f - 1, 0) for f in range(len(maps))]]
+    if mode == INTERPOLATED:
+        last = max(len(maps) - 1, 1)
+        return torch.stack([mix(maps[max(f - 1, 0)], maps[f], f / last) for f in range(len(maps))])
+    if spacing < 1:
+        raise ValueError(f"Keyframe spacing is {spacing}, expected 1 or more frames.")
+    places = sorted({*range(0, len(maps), spacing), len(maps) - 1})
+    if mode == KEYFRAMES:
+        return interpolate_maps(maps[places], places, len(maps))
+    if images is None:
+        raise ValueError("Control along flow needs the source clip's images; connect 'images'.")
+    return interpolate_maps(maps[places], places, len(maps), images)
+
+
+def interpolate_maps(
+    maps: Tensor,
+    places: Sequence[int],
+    frames: int,
+    images: Tensor | None = None,
+    report: Callable[..., None] | None = None,
+) -> Tensor:
+    """Maps at some frames -> a map for every frame, (frames, H, W, 3); given ones come out as they are.
+
+    maps: (K, H, W, 3) in 0..1, at the rising frame numbers `places`; before the first and after the last,
+    that map. images: the source clip (frames, H, W, 3); with it maps are moved along its flow, without it
+    they are mixed where they are, as OpenCV's addWeighted does.
+    """
+    _check_places(maps, places, frames)
+    flow = None if images is None else _clip_flow(maps, images, frames, report)
+    made = []
+    for frame in range(frames):
+        before = max((k for k, at in enumerate(places) if at <= frame), default=0)
+        after = min((k for k, at in enumerate(places) if at >= frame), default=len(places) - 1)
+        first, last = places[before], places[after]
+        t = (frame - first) / (last - first) if last > first else 0.0
+        if flow is None or first == last == frame:
+            made.append(mix(maps[before], maps[after], t) if t else maps[before])
+        else:
+            made.append(_moved(flow, frame, (maps[before], first), (maps[after], last), t))
+    return torch.stack(made)
+
+
+def _check_places(maps: Tensor, places: Sequence[int], frames: int) -> None:
+    if len(maps) != len(places) or not len(maps):
+        raise ValueError(f"There are {len(maps)} maps for {len(places)} frame numbers; expected as many.")
+    if list(places) != sorted(set(places)) or places[0] < 0 or places[-1] >= frames:
+        raise ValueError(
+            f"Maps are at frames {list(places)}, expected rising numbers from 0 to {frames - 1}."
+        )
+
+
+def _clip_flow(maps: Tensor, images: Tensor, frames: int, report) -> ClipFlow:
+    if len(images) != frames or images.shape[1:3] != maps.shape[1:3]:
+        raise ValueError(
+            f"The source clip is {len(images)} frames of {images.shape[2]}x{images.shape[1]}, the maps need "
+            f"{frames} of {maps.shape[2]}x{maps.shape[1]}; use 'Upscale Image' first."
+        )
+    return ClipFlow(images, report)
+
+
+def _moved(flow: ClipFlow, frame: int, before: tuple, after: tuple, t: float) -> Tensor:
+    """Both maps moved to a frame and mixed; where only one of them can be followed, that one."""
+    total, weight = 0.0, 0.0
+    for (picture, place), share in ((before, 1 - t), (after, t)):
+        if share == 0:
+            continue
+        trust = flow.trusted(frame, place).float().clamp_min(1e-3)[..., None] * share
+        total = total + trust * warp_one(picture, flow.between(frame, place))
+        weight = weight + trust
+    return total / weight
+
+
+def steady_levels(maps: Tensor, window: int) -> Tensor:
+    """Maps whose mean and contrast change as slowly as their averages over `window` frames on each side.
+
+    Estimated depth jumps in scale and offset from frame to frame; this takes the jumps out.
+    """
+    deviation, mean = torch.std_mean(maps, dim=(1, 2, 3), correction=0)
+    smooth = torch.stack([_around(torch.stack((deviation, mean)), f, window) for f in range(len(maps))], 1)
+    gain = smooth[0] / deviation.clamp_min(1e-6)
+    shifted = (maps - mean.view(-1, 1, 1, 1)) * gain.view(-1, 1, 1, 1) + smooth[1].view(-1, 1, 1, 1)
+    return shifted.clamp(0, 1)
+
+
+def _around(values: Tensor, frame: int, window: int) -> Tensor:
+    return values[:, max(0, frame - window) : frame + window + 1].mean(dim=1)
+
+
+def stabilise_maps(
+    maps: Tensor, images: Tensor | None, settings: Fusion, level: bool, device=None, report=None
+) -> Tensor:
+    """Maps (F, H, W, 3) averaged over time along the motion of `images`, the clip that they were made from.
+
+    level: first take out jumps of brightness and contrast (see `steady_levels`). Without images the maps are
+    matched with each other. Raises ValueError as `core.fusion.stream.fuse`.
+    """
+    levelled = steady_levels(maps, settings.window) if level and len(maps) > 1 else maps
+    return collect(fuse(levelled, settings, images, None, device, report), len(maps))

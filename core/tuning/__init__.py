@@ -1,0 +1,1 @@
+"""One-shot video tuning (Tune-A-Video), sparse-causal attention, and DDIM inversion."""
