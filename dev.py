@@ -8,6 +8,9 @@
     python dev.py golden DIR                    check every golden file in a folder
     python dev.py train RECIPE [its arguments]  train one of the demo models
     python dev.py measure [its arguments]       measure the demo models
+    python dev.py report [--quick]              the claims of the five papers, measured: docs/REPORT.md
+    python dev.py curate DIR VIDEO...           make training clips with tracks from real videos
+    python dev.py dataset DIR VIDEO...          find the subjects that the captions of real videos name
 
 The first run makes `.venv` and `.host` beside this file; later runs reuse them, and complete them if need be.
 Set COMFYUI_PATH to work with a ComfyUI of your own.
@@ -23,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
+from devtools.browser import prepare_browser  # noqa: E402
 from devtools.demo import demo, serve  # noqa: E402
 from devtools.setup import Environment, prepare  # noqa: E402
 from devtools.steps import StepError  # noqa: E402
@@ -34,6 +38,9 @@ MODULES = {
     "golden": ("devtools.golden", False),
     "train": ("core.training", True),
     "measure": ("devtools.measure", True),
+    "report": ("devtools.report", True),
+    "curate": ("core.data", True),
+    "dataset": ("devtools.subject_dataset", True),
 }
 
 
@@ -94,7 +101,10 @@ def main(arguments: list[str]) -> int:
         if options.command == "serve":
             return serve(options.port)
         module, tests = MODULES[options.command]
-        return run_module(prepare(tests), module, options.rest)
+        environment = prepare(tests)
+        if options.command == "test":
+            prepare_browser(environment.python)
+        return run_module(environment, module, options.rest)
     except StepError as error:
         sys.stdout.flush()
         print("\n" + error.block(), file=sys.stderr)

@@ -71,7 +71,7 @@ def _schedule_line(key: PromptKey) -> str:
     weight = f"{key.weight:.4f}" if key.weight != 1 else ""
     options = ", ".join(filter(None, (key.easing, weight)))
     text = " ".join(key.text.split()).replace("\\", "\\\\").replace('"', '\\"')
-    return f"{key.frame}{f' [{options}]' if options else ''}: \"{text}\""
+    return f'{key.frame}{f" [{options}]" if options else ""}: "{text}"'
 
 
 def read_timeline(text: str) -> Timeline:

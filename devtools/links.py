@@ -49,14 +49,16 @@ def make_link(target: Path, link: Path) -> None:
         link.symlink_to(target, target_is_directory=True)
 
 
-def write_model_paths(demo: Path, file: Path) -> Path:
-    """Write ComfyUI's model path file: every folder of `demo` that holds weights, under its own name."""
-    kinds = sorted({path.parent.name for path in demo.glob("*/*.safetensors")})
-    lines = [
-        "choreographer_demo:",
-        f"  base_path: {json.dumps(str(demo))}",
-        *(f"  {kind}: {kind}" for kind in kinds),
-    ]
+def write_model_paths(demo: Path, file: Path, fetched: Path | None = None) -> Path:
+    """Write ComfyUI's model path file: every folder that holds weights, under its own name.
+
+    demo: the folder of the demo models. fetched: that of what set-up fetched, if there is one.
+    """
+    lines = []
+    for name, root in {"demo": demo, **({"fetched": fetched} if fetched else {})}.items():
+        kinds = sorted({path.parent.name for path in root.glob("*/*.safetensors")})
+        lines += [f"choreographer_{name}:", f"  base_path: {json.dumps(str(root))}"]
+        lines += [f"  {kind}: {kind}" for kind in kinds]
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -3,8 +3,9 @@
     python -m devtools.make_workflows [--url URL] [--check] [--thumbnails FOLDER]
 
 The API prompt says what runs; a running host says which inputs are widgets. From both comes
-`workflows/NAME.json`, so that the two cannot drift. `--check` writes nothing and fails where a file is not
-what would be written.
+`workflows/NAME.json`, so that the two cannot drift; API prompts for public files that are twins of the demo's
+are made as well (`public_twins.py`). All of the editor's lie in one folder, where it lists them. `--check`
+writes nothing and fails where a file is not what would be written.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import urllib.request
 from pathlib import Path
 
 from .layout import Box, arrange
-from .workflow_notes import GROUPS, NOTES
+from .public_twins import PREFIX, WORDS, needed, twin
+from .workflow_notes import DEMO, GROUPS, NOTES
 
 ROOT = Path(__file__).resolve().parent.parent / "workflows"
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
@@ -22,7 +24,8 @@ SEEDS = ("seed", "noise_seed")
 OPTIONAL_SHAPE = 7  # the editor draws optional inputs hollow
 TITLE, SLOT, WIDGET, TEXT, PICTURE, MARGIN = 30, 22, 30, 130, 260, 16
 NARROW, WIDE = 330, 420
-PICTURES = {"SaveVideo", "PreviewImage", "PreviewAny"}
+EDITORS = {"ChoreoTrajectories": (460, 400), "ChoreoKeyframeTimeline": (520, 330)}  # in place of a text
+PICTURES = {"SaveVideo", "PreviewImage", "PreviewAny", "LoadImage", "LoadVideo"}
 COLOURS = ("#3f789e", "#8a8", "#b58b2a", "#88a", "#a1309b")
 
 
@@ -58,7 +61,7 @@ def widget_values(spec: list, inputs: dict) -> list:
             continue
         given = inputs.get(name)
         values.append(default(kind, options) if given is None or isinstance(given, list) else given)
-        if kind == "INT" and (options.get("control_after_generate") or name in SEEDS):
+        if kind == "INT" and options.get("control_after_generate", name in SEEDS):
             values.append("fixed")
     return values
 
@@ -70,6 +73,8 @@ def size(spec: list, kind: str, outputs: int) -> tuple[int, int]:
     texts = sum(bool(o.get("multiline")) for o in widgets)
     controls = sum(bool(o.get("control_after_generate")) for o in widgets)
     height = TITLE + SLOT * max(sockets, outputs) + WIDGET * (len(widgets) - texts + controls) + TEXT * texts
+    if kind in EDITORS:
+        return EDITORS[kind][0], height - TEXT + EDITORS[kind][1] + MARGIN
     return WIDE if texts else NARROW, height + MARGIN + PICTURE * (kind in PICTURES)
 
 
@@ -88,7 +93,7 @@ def convert(prompt: dict, info: dict, name: str) -> dict:
     places, frames = arrange(boxes, edges, list(GROUPS))
     for node_id, place in places.items():
         nodes[node_id]["pos"] = list(place)
-    note = make_note(max(map(int, prompt)) + 1, len(prompt), NOTES[name])
+    note = make_note(max(map(int, prompt)) + 1, len(prompt), note_of(name))
     return {
         "revision": 0,
         "last_node_id": note["id"],
@@ -163,6 +168,30 @@ def make_group(number: int, title: str, bounds: tuple) -> dict:
     }
 
 
+def note_of(name: str) -> str:
+    """What the workflow `name` says to its user."""
+    if name in NOTES:
+        return NOTES[name]
+    demo = name.removeprefix(PREFIX)
+    prompt = json.loads((ROOT / "api" / f"{demo}.json").read_text(encoding="utf-8"))
+    return NOTES[demo].removesuffix(DEMO) + needed(prompt)
+
+
+def editor_file(name: str) -> Path:
+    """Where the editor's workflow `name` lies, "public/..." as "public_...": only one folder is listed."""
+    return ROOT / f"{name.replace('/', '_')}.json"
+
+
+def public_twins() -> dict[Path, str]:
+    """File and text of every API prompt that is made from the demo's."""
+    folder = ROOT / "api"
+    made = {}
+    for name in WORDS:
+        prompt = twin(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), name)
+        made[folder / f"{PREFIX}{name}.json"] = json.dumps(prompt, indent=2) + "\n"
+    return made
+
+
 def make_note(node_id: int, order: int, text: str) -> dict:
     """What to change first, left of the graph."""
     node = {
@@ -207,17 +236,21 @@ def main() -> int:
     with urllib.request.urlopen(options.url + "/object_info") as reply:
         info = json.load(reply)
     differ = []
+    for path, text in public_twins().items():
+        if not options.check:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            differ.append(f"api/{PREFIX}{path.stem}")
     for path in sorted((ROOT / "api").glob("**/*.json")):
         name = path.relative_to(ROOT / "api").with_suffix("").as_posix()
         text = json.dumps(convert(json.loads(path.read_text(encoding="utf-8")), info, name), indent=1) + "\n"
-        target = ROOT / f"{name}.json"
+        target = editor_file(name)
         if options.check and (not target.exists() or target.read_text(encoding="utf-8") != text):
             differ.append(name)
         elif not options.check:
-            target.parent.mkdir(exist_ok=True)
             target.write_text(text, encoding="utf-8")
         if options.thumbnails:
-            thumbnail(name, options.thumbnails)
+            thumbnail(editor_file(name).stem, options.thumbnails)
     print("differ: " + ", ".join(differ) if differ else "all workflows agree with their API prompts")
     return 1 if differ else 0
 

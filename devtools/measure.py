@@ -1,4 +1,4 @@
-"""Measure the demo family in a real ComfyUI: `python dev.py measure prompts|gamma [options]`.
+"""Measure the demo family in a real ComfyUI: `python dev.py measure WHAT [options]`.
 
 prompts: does the sprite that the prompt names appear, in its colour, and does it move the way the prompt
 says? gamma:   the 3-D Gaussian prior: with rising gamma, motion falls and steadiness rises. Figures go to
@@ -6,6 +6,7 @@ stdout and to OUT/measure_*.json, contact sheets beside them.
 """
 
 import argparse
+import importlib
 import json
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from .pack import ROOT, import_host, register_pack
 
 GAMMAS = (0.0, 0.1, 0.2, 0.4)
+WHAT = ("prompts", "gamma", "identity", "seams", "trajectories", "modes", "tuning", "atlas")
 
 
 class Demo:
@@ -104,7 +106,7 @@ def measure_prompts(options):
     for row in rows:
         if not (row["colour"] and row["shape"] and row["direction"]):
             print("  missed:", row["prompt"], "->", *row["seen"])
-    _write(options.out, "prompts", rows, sheet)
+    write_rows(options.out, "prompts", rows, sheet)
 
 
 def measure_gamma(options):
@@ -134,7 +136,7 @@ def measure_gamma(options):
         half = 1.96 * steps.std(1, ddof=1) / steps.shape[1] ** 0.5
         print(name, *(f"gamma {g}: {m:.4f}" for g, m in zip(GAMMAS, table.mean(1), strict=True)), sep="  ")
         print("   steps", *(f"{s:+.4f} +- {h:.4f}" for s, h in zip(steps.mean(1), half, strict=True)))
-    _write(options.out, "gamma", rows, sheet)
+    write_rows(options.out, "gamma", rows, sheet)
 
 
 def _figures(images, measure):
@@ -148,7 +150,8 @@ def _figures(images, measure):
     }
 
 
-def _write(folder, name, rows, sheet):
+def write_rows(folder, name, rows, sheet):
+    """Write OUT/measure_NAME.json, and the pictures (H, W, 3) in 0..1 of `sheet` as one PNG beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"measure_{name}.json").write_text(json.dumps(rows, indent=1))
     columns = [np.concatenate(sheet[i::2], 0) for i in range(2)] if len(sheet) > 1 else sheet
@@ -158,21 +161,43 @@ def _write(folder, name, rows, sheet):
     print(f"written: {folder / f'measure_{name}.json'}, .png")
 
 
+def add_trajectory_options(parser):
+    """Those of `measure trajectories` alone."""
+    add = parser.add_argument_group("trajectories").add_argument
+    add("--seeds", type=int, default=8, help="clips of each set")
+    add("--sets", nargs="*", default=[], help="names of sets, or camera, object; all without")
+    modes = ("none", "base", "lora", "guided", "wrong")
+    add("--modes", nargs="*", choices=modes, default=modes, help="what to compare; all without")
+    add("--trajectory-scale", type=float, default=1.5, help="of camera-free guidance")
+    add("--flow-control", type=Path, help="flow net with LoRAs, instead of the demo's")
+    add("--image-control", type=Path, help="image net, instead of the demo's")
+
+
 def main(arguments=None):
     """Run one measurement."""
     parser = argparse.ArgumentParser(prog="dev.py measure", description=__doc__)
-    parser.add_argument("what", choices=("prompts", "gamma"))
-    parser.add_argument("--count", type=int, default=100, help="prompts (gamma: prompts, one seed each)")
+    parser.add_argument("what", choices=WHAT)
+    parser.add_argument("--count", type=int, default=100, help="prompts, one seed each (seams: seeds)")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--gamma", type=float, default=0.0, help="prompts: gamma of the noise prior")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--train-steps", type=int, default=200, help="identity, tuning, atlas")
+    parser.add_argument("--learning-rate", type=float, default=0.02, help="identity: of the ID tokens")
     parser.add_argument("--cfg", type=float, default=5.0)
+    parser.add_argument("--tuning-rate", type=float, default=1e-3, help="tuning: learning rate")
+    parser.add_argument("--uni-control", type=Path, help="modes: Uni-ControlNet file, instead of the demo's")
+    parser.add_argument("--save-tokens", type=Path, help="identity: file to write the learnt ID tokens to")
     parser.add_argument(
         "--demo", type=Path, default=ROOT / "demo", help="folder with checkpoints/ and animatediff_models/"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "output" / "measure")
+    add_trajectory_options(parser)
     options = parser.parse_args(arguments)
-    {"prompts": measure_prompts, "gamma": measure_gamma}[options.what](options)
+    measurements = {"prompts": measure_prompts, "gamma": measure_gamma}
+    if options.what not in measurements:  # in a module of its own
+        module = importlib.import_module(f".measure_{options.what}", __package__)
+        measurements[options.what] = getattr(module, f"measure_{options.what}")
+    measurements[options.what](options)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from .host_files import host_version, own_comfyui, unpack_step
 from .links import link_pack, write_model_paths
 from .packages import own_python, packages_step, requirement_lines, torch_step, venv_python, venv_step
 from .steps import StepError, complete, only_one, say
+from .upscaler import upscaler_step
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV, HOME = ROOT / ".venv", ROOT / ".host"
+FETCHED = HOME / "models"  # what set-up fetches for the demo workflows
 NOT_OF_THE_HOST = frozenset({"torch", "torchaudio"})  # torch is a step of its own, and audio is not needed
 IMPORTS = "import aiohttp, av, cv2, einops, kornia, numpy, PIL, requests, safetensors.torch, torchsde, yaml"
 
@@ -50,7 +52,8 @@ def prepare(tests: bool = False) -> Environment:
         else:
             python = make_our_own(comfy, unpacked=theirs is not None, tests=tests)
         pack = link_pack(ROOT, comfy / "custom_nodes")
-        model_paths = write_model_paths(ROOT / "demo", HOME / "demo_models.yaml")
+        complete(upscaler_step(python, HOME))
+        model_paths = write_model_paths(ROOT / "demo", HOME / "demo_models.yaml", FETCHED)
     if theirs:
         version = ".".join(map(str, host_version(comfy) or ("of unknown version",)))
         say(

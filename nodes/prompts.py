@@ -2,10 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..core.prompts.blend import blend, same_length
-from ..core.prompts.schedule import EASINGS, check_range, key_weights, parse_prompts
-from .host.patching import SCHEDULE_FRAMES
-from .host.progress import track
+from ..core.prompts.schedule import EASINGS
+from .host.prompt_schedule import schedule_conditioning
+from .sockets import IMAGE_PROMPT
 
 CATEGORY = "Choreographer/Prompts"
 EXAMPLE = "0: a red ball on grass\n8: a blue ball on grass"
@@ -23,9 +22,9 @@ def _schedule() -> list:
             multiline=True,
             dynamic_prompts=True,
             tooltip="One 'frame: prompt' a line, frames counted from 0; or "
-            '"0": "a red ball", "8": "a blue ball". '
-            "Before the first key the first prompt holds, after the last the last. Lines that start with # "
-            "are skipped.",
+            '"0": "a red ball", "8": "a blue ball". 50 percent, written with its sign, is the middle of the '
+            "clip. 8 [hold, 1.2]: gives the key an easing and a weight. Before the first key the first "
+            "prompt holds, after the last the last. Lines that start with # are skipped.",
         ),
         io.Int.Input(
             "frames",
@@ -39,10 +38,31 @@ def _schedule() -> list:
             options=list(EASINGS),
             default="linear",
             tooltip="How prompts blend between two keys: linear, smooth (slow start and end), or hold "
-            "(change at once).",
+            "(change at once). A key's own easing comes first.",
         ),
         _text("prefix", "Text put before every prompt of the schedule, followed by a comma."),
         _text("suffix", "Text put after every prompt of the schedule, preceded by a comma."),
+    ]
+
+
+def _negative_and_picture() -> list:
+    return [
+        _text(
+            "negative",
+            "What the clip should not show, in the same form: 'frame: prompt' lines, or one text for all "
+            "frames. Empty = nothing in particular.",
+        ),
+        IMAGE_PROMPT.Input(
+            "image_prompt",
+            optional=True,
+            tooltip="Pictures that stand for the subject's word in the prompts, from 'Encode Image Prompt'.",
+        ),
+        io.String.Input(
+            "subject",
+            default="",
+            optional=True,
+            tooltip="Only with an image prompt: the word that the pictures stand for.",
+        ),
     ]
 
 
@@ -62,35 +82,29 @@ class PromptSchedule(io.ComfyNode):
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder of the checkpoint."),
                 *_schedule(),
+                *_negative_and_picture(),
             ],
             outputs=[
                 io.Conditioning.Output(
                     display_name="conditioning", tooltip="One text embedding a frame, for a sampler's input."
-                )
+                ),
+                io.Conditioning.Output(
+                    display_name="negative",
+                    tooltip="The same of the negative prompts, for a sampler's negative input.",
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, clip, schedule, frames, easing, prefix="", suffix="") -> io.NodeOutput:
+    def execute(
+        cls, clip, schedule, frames, easing, prefix="", suffix="", negative="", image_prompt=None, subject=""
+    ) -> io.NodeOutput:
         """Encode each key once and blend; raises ValueError that names the line of a mistake."""
-        if clip is None:
-            raise ValueError(
-                "Prompt Schedule has no text encoder: this checkpoint holds none; use 'Load CLIP'"
+        return io.NodeOutput(
+            *schedule_conditioning(
+                clip, schedule, negative, frames, easing, (prefix, suffix), (image_prompt, subject)
             )
-        keys = parse_prompts(schedule)
-        check_range(keys, frames)
-        weights = key_weights(keys, range(frames), easing)
-        encoded = [encode(clip, ", ".join(filter(None, (prefix, key.value, suffix)))) for key in track(keys)]
-        cond = blend(same_length([part["cond"] for part in encoded]), weights)
-        extra = {key: value for key, value in encoded[0].items() if key not in ("cond", "pooled_output")}
-        if all(part["pooled_output"] is not None for part in encoded):
-            extra["pooled_output"] = blend([part["pooled_output"] for part in encoded], weights)
-        return io.NodeOutput([[cond, {**extra, SCHEDULE_FRAMES: frames}]])
-
-
-def encode(clip, text: str) -> dict:
-    """The dict of one prompt that the host's CLIP gives: `cond` 1 x T x C, `pooled_output` 1 x C or None."""
-    return clip.encode_from_tokens(clip.tokenize(text), return_pooled=True, return_dict=True)
+        )
 
 
 NODES = [PromptSchedule]

@@ -63,8 +63,8 @@ class TrajectoriesNode(io.ComfyNode):
             node_id="ChoreoTrajectories",
             display_name="Trajectories",
             category=CATEGORY,
-            description="Paths that objects or the camera follow, as text: this pack's JSON, or a coordinate "
-            "string of another pack.",
+            description="Paths that objects or the camera follow: draw them in the node, or give their text, "
+            "this pack's JSON or a coordinate string of another pack.",
             inputs=[
                 io.String.Input(
                     "trajectories",
@@ -74,13 +74,19 @@ class TrajectoriesNode(io.ComfyNode):
                     "right and from top to bottom. Coordinate strings and CSV in pixels work too.",
                 ),
                 *side_inputs("the frame that pixel coordinates belong to; not used for this pack's JSON"),
+                io.Image.Input(
+                    "background",
+                    optional=True,
+                    tooltip="Shown behind the paths in the editor, not part of the trajectories. "
+                    "Empty = grey.",
+                ),
             ],
             outputs=[trajectories_output("The trajectories, for 'Flow Map' and others.")],
         )
 
     @classmethod
-    def execute(cls, trajectories, width, height) -> io.NodeOutput:
-        """Read the text."""
+    def execute(cls, trajectories, width, height, background=None) -> io.NodeOutput:
+        """Read the text; the background is for the editor alone."""
         return io.NodeOutput(parse(trajectories, Reading((width, height))))
 
 

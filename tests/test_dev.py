@@ -32,7 +32,7 @@ def test_a_wrong_comfyui_path_is_one_block_without_a_traceback(tmp_path):
 def test_help_lists_the_commands_and_arguments_are_passed_through():
     done = run_dev("--help")
     assert done.returncode == 0
-    for command in ("demo", "serve", "test", "bench", "golden", "train", "measure"):
+    for command in ("demo", "serve", "test", "bench", "golden", "train", "measure", "report"):
         assert f"dev.py {command}" in done.stdout
     spec = importlib.util.spec_from_file_location("choreographer_dev", ROOT / "dev.py")
     module = importlib.util.module_from_spec(spec)

@@ -18,7 +18,7 @@ EXAMPLE = {"(example)", "\uff08\u793a\u4f8b\uff09"}
 LEAST_LETTERS = 9  # "is not a ... but"
 # lists of the host's or of files: not ours to explain word by word
 THEIR_CHOICES = {"sampler_name", "scheduler", "motion_module", "lora", "adapter", "control_net"}
-THEIR_CHOICES |= {"camera_lora", "object_lora"}
+THEIR_CHOICES |= {"camera_lora", "object_lora", "file", "grounding_dino", "sam"}
 ROW = re.compile(r"^\| `(\w+)`[^|]*\| ([^|]*?) \|", re.MULTILINE)
 MESSAGE = re.compile(r"^\| [^|`]*`([^`|]+)` \|", re.MULTILINE)
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

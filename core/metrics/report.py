@@ -7,18 +7,23 @@ from dataclasses import asdict, dataclass
 import torch
 
 from ..optical_flow import Report, dis_flow, farneback_flow
+from .features import FeatureScores
+from .jitter import clip_jitter
 from .motion import FlowRating, flow_rating
 from .quality import check_pair, psnr, psnr_global, ssim
+from .sharpness import sharpness
 from .steadiness import level_spread, warped_difference
 
-FLOW_PASSES = 4  # Farneback; DIS forward; DIS forward and backward of the clip that guides the warp
+PASSES = 5  # Farneback; DIS forward; DIS forward and backward of the clip that guides the warp; jitter
+PER_FRAME = ("warped_difference", "psnr", "ssim", "sharpness", "jitter")
 
 
 @dataclass(frozen=True)
 class ClipReport:
     """Numbers of one clip; psnr and ssim are per frame, and empty where no reference was given.
 
-    warped_difference: per pair, 0..255; level_spread: 0..255; psnr_global in dB, NaN without a reference.
+    warped_difference: per pair, 0..255; level_spread: 0..255; psnr_global in dB, NaN without a reference;
+    sharpness: per frame; jitter: per three frames, in pixels a frame squared; features: with a net.
     """
 
     farneback: FlowRating
@@ -28,13 +33,39 @@ class ClipReport:
     psnr: tuple[float, ...] = ()
     ssim: tuple[float, ...] = ()
     psnr_global: float = math.nan
+    sharpness: tuple[float, ...] = ()
+    jitter: tuple[float, ...] = ()
+    features: FeatureScores | None = None
 
     def as_json(self) -> str:
         """Give indented JSON; means beside the per-frame lists, null for what could not be computed."""
         report = asdict(self)
-        for name in ("warped_difference", "psnr", "ssim"):
+        for name in PER_FRAME:
             report[f"{name}_mean"] = mean(report[name])
+        if self.features is not None:
+            report["features"] |= {f"{n}_mean": mean(v) for n, v in asdict(self.features).items()}
         return json.dumps(_plain(report), indent=1, sort_keys=True, allow_nan=False)
+
+    def curves(self) -> dict[str, tuple[float, ...]]:
+        """What can be drawn over the frames, by title with unit; empty ones are things not measured."""
+        seen = self.features or FeatureScores(())
+        return {
+            "Farneback flow, px a frame": self.farneback.per_frame,
+            "DIS flow, px a frame": self.dis.per_frame,
+            "warped difference, 0..255": self.warped_difference,
+            "jitter, px a frame squared": self.jitter,
+            "sharpness, variance of the Laplacian": self.sharpness,
+            "PSNR, dB": self.psnr,
+            "SSIM": self.ssim,
+            "temporal consistency, cosine": seen.consistency,
+            "likeness to the references, cosine": seen.likeness,
+            "likeness to the prompt, cosine": seen.text,
+        }
+
+    def text(self) -> str:
+        """The means, one a line with its unit; what was not measured is left out."""
+        lines = [f"{title}: {mean(values):.4f}" for title, values in self.curves().items() if values]
+        return "\n".join([*lines, f"spread of the level, 0..255: {self.level_spread:.4f}"])
 
 
 def mean(values: tuple[float, ...]) -> float:
@@ -45,6 +76,8 @@ def mean(values: tuple[float, ...]) -> float:
 
 def _plain(value):
     """Numbers rounded to six decimals and NaN turned into None, since JSON has none."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -63,10 +96,10 @@ def measure(
     """
     if reference is not None:
         check_pair(frames, reference)
-    total = FLOW_PASSES * (len(frames) - 1)
+    steps = len(frames) - 1
 
     def stage(number: int) -> Report | None:
-        return report and (lambda done, pairs: report(number * pairs + done, total))
+        return report and (lambda done, parts: report(number * steps + done * steps // parts, PASSES * steps))
 
     farneback = flow_rating(farneback_flow(frames, report=stage(0)))
     own = dis_flow(frames, report=stage(1))
@@ -81,4 +114,6 @@ def measure(
             "psnr_global": psnr_global(frames, reference),
         }
     warped = tuple(warped_difference(frames, backward, forward).tolist())
+    quality["sharpness"] = tuple(sharpness(frames).tolist())
+    quality["jitter"] = clip_jitter(frames, stage(4))
     return ClipReport(farneback, flow_rating(own), warped, level_spread(frames), **quality)

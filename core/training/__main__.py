@@ -67,10 +67,17 @@ def parse(arguments=None):
     parser.add_argument("--stills", type=int, default=24, help="pictures a step (latents: pictures to draw)")
     parser.add_argument("--clips", type=int, default=2, help="clips a step (latents: clips to draw)")
     parser.add_argument("--frames", type=int, default=16)
+    for name, what in (("--still-camera", "a still camera"), ("--straight", "a straight move")):
+        parser.add_argument(name, type=float, default=0.0, help=f"latents: share of scenes made with {what}")
     parser.add_argument(
         "--span", type=int, default=0, help="draw the frames thinly from runs of so many; 0: runs of --frames"
     )
-    parser.add_argument("--early", type=int, default=0, help="with --span: from its first so many frames")
+    parser.add_argument(
+        "--places", type=int, nargs="*", default=[], help="with --span: only from these frames"
+    )
+    parser.add_argument(
+        "--constant", action="store_true", help="keep the learning rate: no warmup, no cosine"
+    )
     parser.add_argument("--crop", type=int, default=48, help="autoencoder: side of the training crops")
     parser.add_argument(
         "--clip-share", type=float, default=0.0, help="base: share of the steps that see clips"
@@ -102,7 +109,7 @@ def _tokenizer():
 
 
 def _plan(options):
-    names = ("steps", "folder", "learning_rate", "seed", "average", "precision")
+    names = ("steps", "folder", "learning_rate", "seed", "average", "precision", "constant")
     return Plan(**{name: getattr(options, name) for name in names})
 
 
@@ -128,8 +135,8 @@ def _weights(folders):
 
 
 def _batch(options):
-    names = ("stills", "clips", "frames", "clip_share", "span", "early", "blind", "debias")
-    return Batch(**{name: getattr(options, name) for name in names})
+    names = ("stills", "clips", "frames", "clip_share", "span", "blind", "debias")
+    return Batch(**{name: getattr(options, name) for name in names}, places=tuple(options.places))
 
 
 def _autoencoder(options):
@@ -139,7 +146,9 @@ def _autoencoder(options):
 
 def _latents(options):
     encoder, _ = autoencoder.load(options.autoencoder, options.device)
-    latents.build(encoder, options.folder, options.stills, options.clips, options.frames, options.seed)
+    shares = {"still_camera": options.still_camera, "straight": options.straight}
+    counts = options.stills, options.clips, options.frames
+    latents.build(encoder, options.folder, *counts, options.seed, **shares)
 
 
 def _base(options):

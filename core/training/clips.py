@@ -2,6 +2,8 @@
 
 import torch
 
+from .expected import ExpectedClips
+
 
 class Clips:
     """Clips to train on.
@@ -14,6 +16,7 @@ class Clips:
         if len(clips) != len(captions):
             raise ValueError(f"There are {len(clips)} clips and {len(captions)} captions; give one a clip.")
         self.clips, self.clip_captions = list(clips), list(captions)
+        self._expected = None
 
     def draw_clips(self, count, frames, generator):
         """`count` runs of `frames` consecutive frames: (count, frames, 4, h, w) float32 and captions."""
@@ -24,3 +27,16 @@ class Clips:
         starts = torch.randint(spare + 1, (count,), generator=generator).tolist()
         latents = [self.clips[c][s : s + frames].float() for c, s in zip(picks, starts, strict=True)]
         return torch.stack(latents), [self.clip_captions[c] for c in picks]
+
+    def expected(self, captions, places=None):
+        """What is to be expected of clips with these captions, as `expected.ExpectedClips` gives it.
+
+        Fitted at the first call, to all clips, which must be of one length.
+        """
+        if self._expected is None:
+            self._expected = ExpectedClips(*self.told())
+        return self._expected(captions, places)
+
+    def told(self):
+        """All clips and their captions."""
+        return self.clips, self.clip_captions

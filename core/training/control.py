@@ -41,7 +41,7 @@ class Drawn(NamedTuple):
 
 
 class Source(Protocol):
-    """Anything that draws what a step sees; of a batch it reads clips, frames, span and early."""
+    """Anything that draws what a step sees; of a batch it reads clips, frames, span and places."""
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
         """The clips of one step."""

@@ -26,8 +26,8 @@ class Batch:
     `stills` pictures; `clips` clips of `frames`; `clip_share` of the steps are clips; `drop` of the captions
     are emptied, for classifier-free guidance. With `span` the frames are thinned: drawn anew each step from
     runs of `span` frames and told their places. Five frames of sixteen cost a third of a step and say as
-    much about where things go, so a step can see three times the clips; with `early` only the first so many
-    frames are drawn from. `blind` as in `losses.Diffusion`, `debias` as in `losses.stress_motion`.
+    much about where things go, so a step can see three times the clips; with `places` they are drawn from
+    those frames of the run only. `blind` as in `losses.Diffusion`, `debias` as in `losses.stress_motion`.
     """
 
     stills: int = 24
@@ -36,7 +36,7 @@ class Batch:
     clip_share: float = 0.0
     drop: float = 0.1
     span: int = 0
-    early: int = 0
+    places: tuple = ()
     blind: float = 0.0
     debias: float = 0.0
 
@@ -110,7 +110,8 @@ def draw_places(batch, generator):
     """Which frames of a run of `batch.span` a step sees: (`batch.frames`,) rising, or None for whole runs."""
     if not batch.span:
         return None
-    return torch.randperm(batch.early or batch.span, generator=generator)[: batch.frames].sort().values
+    places = torch.tensor(batch.places or range(batch.span))
+    return places[torch.randperm(len(places), generator=generator)[: batch.frames]].sort().values
 
 
 def drop_texts(texts, share, generator):
@@ -174,8 +175,20 @@ def _clip_loss(family, data, diffusion, batch, generator, terms):
     places = draw_places(batch, generator)
     if places is not None:
         latents = latents[:, places]
-    noisy, noise, steps = diffusion.noised(latents.to(family.device), generator)
+    latents = latents.to(family.device)
     texts = drop_texts(texts, batch.drop, generator)
-    predicted = family.predict(noisy.flatten(0, 1), steps, texts, batch.frames, places)
+    expected = _expected(data, texts, places, latents) if batch.blind else None
+    noisy, noise, steps = diffusion.noised(latents, generator, expected=expected)
+    predicted = family.predict(noisy.flatten(0, 1), steps, texts, noisy.shape[1], places)
     pair = predicted.float().unflatten(0, noisy.shape[:2]), noise
     return ccdm_loss(*(stress_motion(x, batch.debias) for x in pair), **terms)
+
+
+def _expected(data, texts, places, latents):
+    expected = data.expected(texts, places).to(latents)
+    if expected.shape != latents.shape:
+        raise ValueError(
+            f"Blind items lead to the mean of whole clips, which have {expected.shape[1]} frames, not "
+            f"{latents.shape[1]}: give --span {expected.shape[1]}."
+        )
+    return expected

@@ -18,13 +18,13 @@ from torch import Tensor
 from ..data.measure import look as sight
 from ..data.measure import sprite_mask
 from ..image_prompt.picture import prepare, resized
+from ..metrics.interval import interval
 from .ablation import Configuration, sample_clips
 from .image_prompt import denoise_clips, look
 from .losses import Diffusion
 from .subjects import PICTURE_SIZE, SubjectClips
 
 SCHEDULE = "linear"
-DRAWS = 2000  # of the bootstrap
 TOGETHER = 4  # clips sampled at once
 TEXT, COARSE, FINE = "text only", "coarse", "coarse and fine"
 WAYS = (TEXT, COARSE, FINE)
@@ -127,13 +127,6 @@ def measure(family, data: SubjectClips, decode, features, ways=WAYS, clips: int 
             for clip, row, picture in zip(made, picks, pictures, strict=True)
         ]
     return scores
-
-
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean of values, and the 95 % interval of the mean by bootstrap."""
-    values = np.asarray(values, dtype=float)
-    draws = np.random.default_rng(seed).choice(values, (DRAWS, len(values))).mean(1)
-    return float(values.mean()), *map(float, np.percentile(draws, (2.5, 97.5)))
 
 
 def table(scores: dict[str, list[Score]]) -> str:

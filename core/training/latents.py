@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..data.render import render_images
-from ..data.scene import reversed_caption, sample_scene
+from ..data.scene import DIRECTIONS, reversed_caption, sample_scene
 from .clips import Clips
 
 
@@ -30,8 +30,19 @@ def encode_images(encoder, images, batch=16):
     return torch.cat(out)
 
 
-def build(encoder, folder, stills, clips, frames=16, seed=1, progress=print):
-    """Draw and encode `stills` single pictures and `clips` clips of `frames`.
+def draw_scene(rng, frames, still_camera=0.0, straight=0.0):
+    """A scene of the sprite world; a share `still_camera` and a share `straight` are made so, beyond chance.
+
+    A moving camera hides in a clip where the sprite goes, so these two teach the words of direction sooner.
+    """
+    fixed = {"camera": ""} if rng.random() < still_camera else {}
+    if rng.random() < straight:
+        fixed["motion"] = f"moving {list(DIRECTIONS)[rng.integers(4)]}"
+    return sample_scene(rng, frames, **fixed)
+
+
+def build(encoder, folder, stills, clips, frames=16, seed=1, progress=print, **shares):
+    """Draw and encode `stills` single pictures and `clips` clips of `frames`, `shares` as in `draw_scene`.
 
     Writes the folder, under temporary names.
     """
@@ -40,14 +51,14 @@ def build(encoder, folder, stills, clips, frames=16, seed=1, progress=print):
     rng = np.random.default_rng(seed)
     still_parts, clip_parts, still_texts, clip_texts = [], [], [], []
     while len(still_texts) < stills:
-        scenes = [sample_scene(rng, frames) for _ in range(min(16, stills - len(still_texts)))]
+        scenes = [draw_scene(rng, frames, **shares) for _ in range(min(16, stills - len(still_texts)))]
         images = np.concatenate([render_images(s, frames=[int(rng.integers(frames))]) for s in scenes])
         still_parts.append(encode_images(encoder, images))
         still_texts += [s.caption for s in scenes]
         if len(still_texts) % 1600 == 0:
             progress(f"{len(still_texts)}/{stills} stills")
     for number in range(clips):
-        scene = sample_scene(rng, frames)
+        scene = draw_scene(rng, frames, **shares)
         clip_parts.append(encode_images(encoder, render_images(scene)))
         clip_texts.append(scene.caption)
         if (number + 1) % 100 == 0:
@@ -90,11 +101,12 @@ class Latents(Clips):
     @property
     def captions(self):
         """All texts that can be drawn."""
-        return [
-            *self.still_captions,
-            *self.clip_captions,
-            *(reversed_caption(text) for text in self.clip_captions),
-        ]
+        return self.still_captions + self.told()[1]
+
+    def told(self):
+        """As `Clips.told`, and every clip played backwards."""
+        back = [clip.flip(0) for clip in self.clips], [reversed_caption(text) for text in self.clip_captions]
+        return self.clips + back[0], self.clip_captions + back[1]
 
     def draw_clips(self, count, frames, generator):
         """As `Clips.draw_clips`, half of them played backwards and told so: twice the clips for nothing."""

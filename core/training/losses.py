@@ -19,8 +19,9 @@ class Diffusion:
     it to tell where everything goes: a model trained on such steps alone never needs the words of motion, and
     is lost when sampling begins with nothing but noise (Lin et al. 2023 on flawed schedules). So a share
     `blind` of the items is pure noise, at a step of the noisier half, and the noise to predict is that which
-    leads from there to the picture. What is learnt at the middle steps carries over to the last, where it
-    could hardly be learnt: one percent wrong in the noise is a picture a quarter wrong there.
+    leads from there to the picture (or to what is `expected` of it, see `expected.ExpectedClips`). What is
+    learnt at the middle steps carries over to the last, where it could hardly be learnt: one percent wrong in
+    the noise is a picture a quarter wrong there.
     """
 
     SNR_LIMIT = 2.0
@@ -31,8 +32,11 @@ class Diffusion:
         self.density = (self.SNR_LIMIT * (1 - kept) / kept).clamp(max=1)  # schedules x T, on the CPU
         self.kept, self.blind = kept.to(device), blind
 
-    def noised(self, latents, generator, noise=None):
-        """(B, ...) clean latents -> noisy latents, noise to predict, timesteps (B,); one timestep an item."""
+    def noised(self, latents, generator, noise=None, expected=None):
+        """(B, ...) clean latents -> noisy latents, noise to predict, timesteps (B,); one timestep an item.
+
+        `expected` (B, ...) takes the latents' place in what blind items must predict.
+        """
         count, device = len(latents), latents.device
         which = torch.randint(len(self.kept), (count,), generator=generator)
         steps = torch.multinomial(self.density[which], 1, generator=generator)[:, 0]
@@ -46,7 +50,8 @@ class Diffusion:
         unseen, steps = (per_item(x.to(device), latents) for x in (unseen, steps))
         kept = self.kept[which.to(device).view_as(steps), steps]
         noisy = torch.where(unseen, noise, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
-        target = torch.where(unseen, (noise - kept.sqrt() * latents) / (1 - kept).sqrt(), noise)
+        goal = latents if expected is None else expected
+        target = torch.where(unseen, (noise - kept.sqrt() * goal) / (1 - kept).sqrt(), noise)
         return noisy, target, steps.flatten()
 
 

@@ -125,7 +125,7 @@ class VideoControl(ControlBase):
         if not end <= t[0] <= start:
             return previous
         index = frame_index(x_noisy.shape[0], transformer_options)
-        frames = _clip_frames(index, transformer_options.get("context_window"))
+        frames = clip_frames_of(index, transformer_options.get("context_window"))
         device, dtype = x_noisy.device, self._dtype()
         condition = self.hint.condition(frames, index, tuple(x_noisy.shape[2:]))
         down, mid = residuals_of_clips(
@@ -155,7 +155,7 @@ class VideoControl(ControlBase):
         return comfy.model_management.unet_manual_cast(weights, self.net.load_device) or weights
 
 
-def _clip_frames(index: Sequence[int], window) -> int:
+def clip_frames_of(index: Sequence[int], window) -> int:
     """Frames of the clip of which this window has `index`; raises ValueError for the host's own windows."""
     if window is None:
         return len(index)
@@ -166,17 +166,17 @@ def _clip_frames(index: Sequence[int], window) -> int:
     return window.clip_frames
 
 
-def check_fit(net: VideoControlNet, model) -> None:
+def check_fit(net, model, what: str = "The video ControlNet") -> None:
     """Raise ValueError when the host's `model` has not the levels and widths that the net was made for."""
     unet, config = model.diffusion_model, net.config
     if not hasattr(unet, "input_blocks") or not hasattr(unet, "channel_mult"):
         raise ValueError(
-            f"Video ControlNets are made for Stable Diffusion 1.5, the model is {type(model).__name__}"
+            f"{what} is made for Stable Diffusion 1.5, the model is {type(model).__name__}"
         )
     theirs = tuple(unet.model_channels * factor for factor in unet.channel_mult)
     if theirs != config.channels or set(unet.num_res_blocks) != {config.layers_per_block}:
         raise ValueError(
-            f"The video ControlNet was made for a model of widths {config.channels} with "
+            f"{what} was made for a model of widths {config.channels} with "
             f"{config.layers_per_block} layers a level, this model has {theirs} with "
             f"{', '.join(map(str, sorted(set(unet.num_res_blocks))))}"
         )

@@ -16,6 +16,8 @@ MOTION_MODULES = "animatediff_models"
 MOTION_LORAS = "animatediff_motion_lora"
 LORAS = "loras"
 CONTROLNETS = "controlnet"
+IMAGE_PROMPTS = "image_prompt_models"
+DIFFUSION_MODELS = "diffusion_models"
 
 
 def register_folders() -> None:
@@ -24,7 +26,7 @@ def register_folders() -> None:
     Folders that another pack has registered are kept; the extension set, without which no file is listed, is
     added.
     """
-    for kind in (MOTION_MODULES, MOTION_LORAS):
+    for kind in (MOTION_MODULES, MOTION_LORAS, IMAGE_PROMPTS):
         folder_paths.add_model_folder_path(kind, os.path.join(folder_paths.models_dir, kind))
         paths, extensions = folder_paths.folder_names_and_paths[kind]
         known = set(extensions) | set(folder_paths.supported_pt_extensions)

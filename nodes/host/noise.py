@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import comfy.sample
 import torch
 
-from ...core.noise import NoiseLayout, check_gamma, gaussian_prior, seeded
+from ...core.noise import NoiseLayout, check_gamma, check_ratio, gaussian_prior, seeded, turned
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,33 @@ def prior_noise(seed: int, gamma: float) -> ClipNoise:
 def layout_noise(seed: int, layout: NoiseLayout) -> ClipNoise:
     """A noise layout as a NOISE."""
     return ClipNoise(seed, lambda frames, shape: layout.draw(frames, shape, seed))
+
+
+@dataclass(frozen=True)
+class TurnedNoise:
+    """Two NOISE objects in one: `core.noise.turned` of what they give."""
+
+    seed: int
+    ratio: float
+    base: object
+    residual: object
+
+    def generate_noise(self, latent: dict) -> torch.Tensor:
+        """Noise in the shape and dtype of latent["samples"]; raises ValueError when their shapes differ."""
+        base, residual = self.base.generate_noise(latent), self.residual.generate_noise(latent)
+        if base.shape != residual.shape:
+            raise ValueError(
+                f"The base noise is {tuple(base.shape)}, the residual is {tuple(residual.shape)}: both must "
+                "be made for the same latent"
+            )
+        return turned(base.float(), residual.float().to(base.device), self.ratio).to(base.dtype)
+
+
+def turned_noise(seed: int, ratio: float, base=None, residual=None) -> TurnedNoise:
+    """Base and residual as a NOISE; by default one noise for all frames, and independent frames."""
+    check_ratio(ratio)
+    base = base or layout_noise(seed, NoiseLayout("shared"))
+    return TurnedNoise(seed, ratio, base, residual or layout_noise(seed + 1, NoiseLayout("per-frame seeds")))
 
 
 def _starts_at_maximum(model_sampling, sigma: float) -> bool:

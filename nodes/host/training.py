@@ -16,6 +16,7 @@ from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
+from ...core.control.network import Residuals
 from ...core.motion.attach import MotionState, attach
 from ...core.motion.layouts import save_motion_module
 from ...core.motion.model import MotionModel
@@ -75,16 +76,38 @@ class HostFamily:
     def freeze(self) -> None:
         """The copies need no gradient as they are."""
 
-    def predict(self, noisy, steps, texts, frames, places=None):
+    def context(self, texts) -> torch.Tensor:
+        """Text states (B, T, C) of captions."""
+        return torch.cat([self.contexts[text] for text in texts])
+
+    def predict(self, noisy, steps, texts, frames, places=None, residuals=None):
         """Noise prediction for clips folded as (B F, 4, h, w); `steps` (B,) timesteps, one caption a clip.
 
-        `places` (F,) are the frames' numbers in the clip, by default 0 to F-1.
+        `places` (F,) are the frames' numbers in the clip, by default 0 to F-1; `residuals` is what video
+        ControlNets add, see `core.control.network.Residuals`.
         """
         self.state.frames, self.state.places = frames, places
-        context = torch.cat([self.contexts[text] for text in texts]).repeat_interleave(frames, 0)
-        options = {"context": context, "transformer_options": {**self.options, "cond_or_uncond": [0]}}
+        told = {**self.options, "cond_or_uncond": [0]}
+        told = told if residuals is None else with_residuals(told, residuals)
+        options = {"context": self.context(texts).repeat_interleave(frames, 0), "transformer_options": told}
         call = (noisy, steps.repeat_interleave(frames, 0))
         return torch.func.functional_call(self.unet, self.weights, call, options)
+
+
+def with_residuals(options: dict, residuals: Residuals) -> dict:
+    """transformer_options with which a UNet adds a ControlNet's residuals, so that a backward pass works.
+
+    What the host calls `control` it adds in place, to tensors that the backward pass still needs.
+    """
+    left = list(residuals.down)
+
+    def add(h, skip, told):
+        h = h + residuals.mid.to(h) if told["block"] == ("output", 0) else h
+        return h, skip + left.pop().to(skip)
+
+    patches = options.get("patches", {})
+    own = {"output_block_patch": [add, *patches.get("output_block_patch", [])]}
+    return {**options, "patches": {**patches, **own}}
 
 
 def own_copy(value: torch.Tensor, device) -> torch.Tensor:
@@ -161,17 +184,15 @@ def reporter(losses: list[float]):
     return report
 
 
-def check_model(model, clip, motion) -> None:
+def check_model(model, clip, motion, kinds=(ModelType.EPS,)) -> None:
     """Raise ValueError for a model, text encoder or motion module that training cannot use."""
     if clip is None:
-        raise ValueError(
-            "Train Motion Module has no text encoder: this checkpoint holds none; use 'Load CLIP'."
-        )
+        raise ValueError("There is no text encoder: this checkpoint holds none; use 'Load CLIP'.")
     kind = getattr(model.model, "model_type", None)
-    if kind != ModelType.EPS:
+    if kind not in kinds:
         raise ValueError(
             f"The model is of type {getattr(kind, 'name', kind)}; training needs one that predicts noise "
-            "(EPS)."
+            f"({' or '.join(kind.name for kind in kinds)})."
         )
     if any(isinstance(other.model, MotionModel) for other in model.get_additional_models()):
         raise ValueError(
@@ -188,7 +209,7 @@ def check_model(model, clip, motion) -> None:
 
 
 def clip_count(samples: torch.Tensor, frames: int) -> int:
-    """How many clips a batch of latents holds; raises ValueError when it is no whole number."""
+    """How many clips a batch of latents or images holds; raises ValueError when it is no whole number."""
     if samples.ndim != 4 or len(samples) % frames:
         raise ValueError(
             f"The latent is {tuple(samples.shape)}; expected (clips x {frames} frames, 4, h, w)."
@@ -254,14 +275,19 @@ def finish(module: MotionModel, plan: Plan, settings: TrainingSettings) -> Model
     """Save the module where asked, drop the run's checkpoint, and give the module to the host."""
     if settings.save_prefix:
         save(module, settings)
-    for kept in ("checkpoint.pt", "loss.png"):
-        (plan.folder / kept).unlink(missing_ok=True)
-    if plan.folder.is_dir() and not any(plan.folder.iterdir()):
-        plan.folder.rmdir()
+    drop_run(plan.folder)
     where = comfy.model_management.unet_offload_device()
     ours = MotionModel(module.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
     ours.load_state_dict(module.state_dict())
     return motion_patcher(ours)
+
+
+def drop_run(folder: Path) -> None:
+    """Remove what a finished run kept, and its folder if nothing else is in it."""
+    for kept in ("checkpoint.pt", "loss.png"):
+        (folder / kept).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def save(module: MotionModel, settings: TrainingSettings) -> Path:

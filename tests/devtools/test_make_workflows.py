@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from choreographer.devtools.layout import Box, arrange
-from choreographer.devtools.make_workflows import convert, specs, widget_values
+from choreographer.devtools.make_workflows import convert, editor_file, public_twins, specs, widget_values
 
 ROOT = Path(__file__).resolve().parents[2]
 API = sorted((ROOT / "workflows" / "api").glob("**/*.json"))
 
 
 def pair(path):
-    twin = ROOT / "workflows" / path.relative_to(ROOT / "workflows" / "api")
+    twin = editor_file(path.relative_to(ROOT / "workflows" / "api").with_suffix("").as_posix())
     return json.loads(path.read_text(encoding="utf-8")), json.loads(twin.read_text(encoding="utf-8"))
 
 
@@ -55,6 +55,14 @@ def test_nothing_overlaps_and_groups_hold_their_nodes(path):
         assert len(around) == (node["type"] != "MarkdownNote")
     (note,) = (node for node in graph["nodes"] if node["type"] == "MarkdownNote")
     assert "Change first" in note["widgets_values"][0]
+
+
+def test_twins_for_public_files_are_those_of_the_demo():
+    for path, text in public_twins().items():
+        assert path.read_text(encoding="utf-8") == text, "run `python -m devtools.make_workflows`"
+        assert "choreographer_demo" not in text and "512" in text
+    names = {path.stem for path in API}
+    assert {path.stem for path in public_twins()} <= names
 
 
 def test_every_node_of_the_pack_is_in_a_workflow():

@@ -151,6 +151,14 @@ def test_the_model_path_file_lists_the_folders_that_hold_weights(tmp_path):
     assert yaml.safe_load(file.read_text()) == {
         "choreographer_demo": {"base_path": str(demo), "checkpoints": "checkpoints"}
     }
+    fetched = tmp_path / "fetched"
+    (fetched / "upscale_models").mkdir(parents=True)
+    (fetched / "upscale_models" / "y.safetensors").write_bytes(b"")
+    file = links.write_model_paths(demo, tmp_path / "paths.yaml", fetched)
+    assert yaml.safe_load(file.read_text())["choreographer_fetched"] == {
+        "base_path": str(fetched),
+        "upscale_models": "upscale_models",
+    }
 
 
 def test_the_users_editor_settings_stay(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from choreographer.devtools.host import Host
 from choreographer.devtools.links import link_pack, write_model_paths
-from choreographer.devtools.setup import Environment
+from choreographer.devtools.setup import FETCHED, Environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def environment(comfy_path, tmp_path_factory) -> Environment:
     """This Python, the ComfyUI of COMFYUI_PATH with the pack linked in, and the demo models."""
     pack = link_pack(ROOT, comfy_path / "custom_nodes")
-    paths = write_model_paths(ROOT / "demo", tmp_path_factory.mktemp("paths") / "models.yaml")
+    paths = write_model_paths(ROOT / "demo", tmp_path_factory.mktemp("paths") / "models.yaml", FETCHED)
     return Environment(Path(sys.executable), comfy_path, pack, paths)
 
 

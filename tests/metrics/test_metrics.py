@@ -141,7 +141,9 @@ def test_measure_and_its_report(clips):
     report = json.loads(found.as_json())
     assert report["psnr_mean"] == pytest.approx(GOLDEN["style"]["psnr_mean"], abs=1e-4)
     assert len(report["ssim"]) == 16 and len(report["warped_difference"]) == 15
-    assert seen[-1] == (60, 60) and seen == sorted(seen)
+    assert len(report["sharpness"]) == 16 and len(report["jitter"]) == 14 and report["features"] is None
+    assert f"PSNR, dB: {mean(found.psnr):.4f}" in found.text() and "cosine" not in found.text()
+    assert seen[-1] == (75, 75) and seen == sorted(seen)
 
 
 def test_measure_without_a_reference(clips):

@@ -23,10 +23,19 @@ def clips():
     return {name: torch.from_numpy(arrays[name]).float() / 255 for name in ("truth", "style")}
 
 
-def outputs(node, *args):
+def outputs(node, *args, **named):
     """The outputs by their display names."""
     names = [output.display_name for output in node.define_schema().outputs]
-    return dict(zip(names, node.execute(*args).result, strict=True))
+    return dict(zip(names, node.execute(*args, **named).result, strict=True))
+
+
+class Vision:
+    """A CLIP_VISION whose features are the mean colours."""
+
+    def encode_image(self, images, crop):
+        """As the host's."""
+        assert crop == "center"
+        return {"image_embeds": images.mean((1, 2)).half()}
 
 
 def test_numbers_are_the_golden_ones(node, clips):
@@ -48,7 +57,62 @@ def test_without_a_reference(node, clips):
     assert math.isnan(alone["psnr"]) and math.isnan(alone["ssim"])
     assert json.loads(alone["report"])["psnr_mean"] is None
     assert alone["plot"].shape[0] == 1 and alone["plot"].shape[-1] == 3
-    assert both["plot"].shape[1] * 3 == alone["plot"].shape[1] * 5
+    assert both["plot"].shape[1] * 5 == alone["plot"].shape[1] * 7
+    assert math.isnan(alone["temporal_consistency"]) and alone["sharpness"] > 0 and alone["jitter"] > 0
+    assert "SSIM" in both["text"] and "SSIM" not in alone["text"]
+
+
+def test_a_clip_vision_gives_consistency_and_likeness(node, clips):
+    """To the frames themselves likeness is near 1; without references it is NaN."""
+    frames = clips["style"][:4]
+    alone = outputs(node, frames, clip_vision=Vision())
+    assert 0.9 < alone["temporal_consistency"] <= 1 and math.isnan(alone["likeness"])
+    both = outputs(node, frames, clip_vision=Vision(), references=clips["truth"][:2, :50])
+    report = json.loads(both["report"])["features"]
+    assert report["likeness_mean"] == pytest.approx(both["likeness"], abs=1e-6)
+    assert len(report["likeness"]) == 4
+    assert math.isnan(both["text_likeness"]) and report["text_mean"] is None
+
+
+def test_a_folder_compares_with_a_prompt_too(node, clips, tmp_path, monkeypatch):
+    """A folder in models/clip_vision is listed, and used instead of a CLIP_VISION."""
+    import folder_paths
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "config.json").write_text("{}")
+    entry = ([str(tmp_path)], {".safetensors"})
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "clip_vision", entry)
+    features = pack("nodes.host.features")
+    assert features.feature_folders() == ["none", "whole"]
+
+    class Net:
+        def __init__(self, folder, device):
+            assert folder.name == "whole"
+
+        def __call__(self, images):
+            return images.mean((1, 2))
+
+        def text(self, words):
+            return torch.tensor([1.0, 1.0, 1.0]) if words == "grey" else None
+
+    monkeypatch.setattr(features, "FolderFeatures", Net)
+    found = outputs(node, clips["style"][:3], feature_folder="whole", prompt=" grey ")
+    assert 0.8 < found["text_likeness"] <= 1
+    with pytest.raises(ValueError, match="no folder 'gone' in models/clip_vision"):
+        node.execute(clips["style"][:3], feature_folder="gone")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prompt": "a dog"}, "A prompt is compared by a whole CLIP model: choose its folder"),
+        ({"references": torch.rand(1, 8, 8, 3)}, "References are compared by features: connect clip_vision"),
+    ],
+)
+def test_what_nothing_can_compare_is_refused(node, clips, given, message):
+    """Before any work."""
+    with pytest.raises(ValueError, match=message):
+        node.execute(clips["style"], **given)
 
 
 def test_interrupt_stops_it(node, clips):

@@ -43,7 +43,7 @@ def test_one_embedding_a_frame_blended_between_keys():
 def test_prefix_and_suffix_surround_every_prompt():
     clip = Clip(pooled=False)
     extra = schedule('0: red\n4: ""', clip=clip, prefix="photo", suffix="grass")[0][1]
-    assert clip.texts == ["photo, red, grass", "photo, grass"]
+    assert clip.texts == ["photo, red, grass", "photo, grass", ""]  # the last is the negative prompt
     assert "pooled_output" not in extra
 
 

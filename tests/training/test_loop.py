@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from choreographer.core.training import diffusion
 from choreographer.core.training.clips import Clips
 from choreographer.core.training.curve import curve_image
-from choreographer.core.training.latents import Latents
+from choreographer.core.training.latents import Latents, draw_scene
 from choreographer.core.training.loop import Plan, Trainer, step_seed
 from safetensors.torch import save_file
 from torch import nn
@@ -151,3 +152,10 @@ def test_pictures_show_where_clips_begin(tmp_path):
         begins = {"a star": (99,), "a star moving left": range(4), "a star moving right": range(12, 16)}
         assert picture in begins[text]
     assert texts.count("a star") == 32 and len(set(texts)) == 3
+
+
+def test_scenes_are_straight_and_still_as_often_as_asked():
+    rng = np.random.default_rng(1)
+    scenes = [draw_scene(rng, 4, still_camera=0.8, straight=1.0) for _ in range(60)]
+    assert all(scene.sprites[0].motion.startswith("moving ") for scene in scenes)
+    assert 0.75 < sum(scene.camera == "" for scene in scenes) / len(scenes) < 1.0

@@ -1,0 +1,118 @@
+"""`dev.py measure modes`: clips made frame by frame in every mode, over `count` seeds.
+
+Of each mode how much of the source's motion is kept (the sprite's travel in parts of the source's), how far
+it is from the source's track, and how steady the clip is: the change between neighbouring frames after the
+source's motion is taken out. Then what several maps cost in one Uni-ControlNet, against a net for each.
+"""
+
+import time
+
+import numpy as np
+
+from .measure import ROOT, Demo, write_rows
+
+FRAMES, SIDE = 6, 128
+UNI = "controlnet/choreographer_demo_uni.safetensors"
+COST_RUNS = 5
+MAPS = ("canny", "midas", "hed")
+
+
+def source_of(seed):
+    """A moving sprite: images (F, H, W, 3), its depth map the same shape, caption, track (F, 2)."""
+    import torch
+    from choreographer.core.data.render import render
+    from choreographer.core.data.scene import DIRECTIONS, sample_scene
+
+    way = list(DIRECTIONS)[seed % 4]
+    scene = sample_scene(np.random.default_rng(seed), 16, sprites=1, camera="", motion=f"moving {way}")
+    clip = render(scene, SIDE, SIDE)
+    part = np.linspace(0, 15, FRAMES).round().astype(int)
+    depth = torch.from_numpy(clip.masks[0][part]).float()[..., None].expand(-1, -1, -1, 3)
+    return torch.from_numpy(clip.images[part]).float(), depth, clip.caption, clip.tracks[0][part]
+
+
+def figures(made, images, track):
+    """Travel and distance of the sprite, and warped difference along the source's flow."""
+    from choreographer.core.data.measure import look
+    from choreographer.core.metrics.steadiness import warped_difference
+    from choreographer.core.optical_flow import dis_flow
+
+    path = look(made.numpy()).path
+    travel = np.linalg.norm(path[-1] - path[0]) / np.linalg.norm(track[-1] - track[0])
+    flows = dis_flow(images, backward=True), dis_flow(images)
+    return {
+        "travel": float(travel),
+        "track_px": float(np.nanmean(np.linalg.norm(path - track, axis=1))),
+        "warped_difference": float(np.nanmean(warped_difference(made, *flows).numpy())),
+    }
+
+
+def cost(net, model, prompts):
+    """Seconds of a sampling run with three maps in one net, and with three nets for one map each."""
+    import comfy.sample
+    import torch
+    from choreographer.nodes.host.control import ControlOptions
+    from choreographer.nodes.host.uni_control import apply_uni_control
+
+    maps = {kind: torch.rand(1, SIDE, SIDE, 3) for kind in MAPS}
+    one, chained = apply_uni_control(prompts, net, maps, ControlOptions()), prompts
+    for kind, picture in maps.items():
+        chained = apply_uni_control(chained, net, {kind: picture}, ControlOptions())
+    latent, found = torch.zeros(8, 4, SIDE // 8, SIDE // 8), {}
+    for name, steered in (("without", prompts), ("one net", one), ("three nets", chained)):
+        times = []
+        for _ in range(COST_RUNS):
+            started = time.monotonic()
+            comfy.sample.sample(
+                model,
+                torch.randn(latent.shape),
+                4,
+                5.0,
+                "euler",
+                "normal",
+                *steered,
+                latent,
+                disable_pbar=True,
+            )
+            times.append(time.monotonic() - started)
+        found[name] = float(np.median(times))
+    return found
+
+
+def measure_modes(options):
+    """Every mode on `count` seeds, half of the steps of other measurements: each frame is a run."""
+    demo = Demo(options.demo, motion=False)
+    import torch
+    from choreographer.core.control_modes.loop import MODES, Loop
+    from choreographer.core.control_modes.maps import Edges
+    from choreographer.nodes.host.previous_frame import FrameSampler, Guide, sample_frames
+    from choreographer.nodes.host.sampling import SamplerSettings
+    from choreographer.nodes.host.uni_control import load_uni_file
+
+    net = load_uni_file(str(options.uni_control or ROOT / "demo" / UNI))
+    rows, sheet = [], []
+    with torch.inference_mode():
+        for seed in range(options.count):
+            images, depth, caption, track = source_of(seed)
+            prompts = tuple(
+                demo.clip.encode_from_tokens_scheduled(demo.clip.tokenize(text)) for text in (caption, "")
+            )
+            settings = SamplerSettings(seed, options.steps // 2, options.cfg, "euler", "normal")
+            for mode in MODES:
+                sampler = FrameSampler(demo.model, demo.vae, prompts, Guide(uni=net), settings)
+                made, _, _ = sample_frames(sampler, images, depth, Loop(mode, "shared"), Edges(), None)
+                rows.append({"seed": seed, "mode": mode, **figures(made, images, track)})
+                if seed < 3:
+                    sheet.append(np.concatenate(list(made.numpy()), 1))
+            print(f"\r{seed + 1}/{options.count}", end="", flush=True)
+        seconds = cost(net, demo.model, prompts)
+    print()
+    for mode in MODES:
+        of = {
+            name: [r[name] for r in rows if r["mode"] == mode]
+            for name in rows[0]
+            if name not in ("seed", "mode")
+        }
+        print(f"{mode}:", *(f"{name} {np.nanmean(v):.2f}" for name, v in of.items()), sep="  ")
+    print("seconds:", seconds)
+    write_rows(options.out, "modes", [seconds, *rows], sheet)

@@ -1,0 +1,43 @@
+"""Control sequences on the host's device, with its progress and interrupt, and their noise as a NOISE."""
+
+from __future__ import annotations
+
+import comfy.model_management
+from torch import Tensor
+
+from ...core.control_modes.blend import FlowBlend, blend_clip
+from ...core.control_modes.residual import WAYS, noise_motion
+from ...core.control_modes.sequence import stabilise_maps
+from ...core.fusion.stream import Fusion
+from ...core.residual_noise import moved_along_flow
+from .noise import ClipNoise
+from .progress import reporter
+
+
+def steadied(maps: Tensor, images: Tensor | None, settings: Fusion, level: bool) -> Tensor:
+    """Maps (F, H, W, 3) averaged along the motion of a clip; see `core.control_modes.sequence`."""
+    device = comfy.model_management.get_torch_device()
+    source = None if images is None else images[..., :3]
+    return stabilise_maps(maps[..., :3], source, settings, level, device, reporter())
+
+
+def blended(images: Tensor, settings: FlowBlend, guide: Tensor | None) -> Tensor:
+    """A clip (F, H, W, 3), each frame drawn to the one before; see `core.control_modes.blend`."""
+    return blend_clip(images[..., :3], settings, None if guide is None else guide[..., :3], reporter())
+
+
+def residual_noise(images: Tensor, seed: int, way: str, threshold: float) -> ClipNoise:
+    """Noise that follows a source clip as a NOISE; it is an error to draw it for another number of frames.
+
+    Raises ValueError, when made, for an unknown way.
+    """
+    if way not in WAYS:
+        raise ValueError(f"Residual noise moves '{way}', expected one of {', '.join(WAYS)}.")
+
+    def draw(frames: int, shape: tuple[int, ...]) -> Tensor:
+        if frames != len(images):
+            raise ValueError(f"The source has {len(images)} frames, the latent {frames}; expected as many")
+        flow, kept = noise_motion(images, tuple(shape[1:]), way, threshold)
+        return moved_along_flow(frames, shape, seed, flow, kept)
+
+    return ClipNoise(seed, draw)

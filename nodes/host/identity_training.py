@@ -1,0 +1,207 @@
+"""Train ID tokens on a host model: core's recipe, through the host's text encoder and UNet."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import torch
+from torch import Tensor, nn
+
+from ...core.identity.augment import check_subjects, vary
+from ...core.identity.tokens import CLASS, SLOT, START, IdTokens, TokenRows, fill_prompt, write_id_tokens
+from ...core.noise import seeded
+from ...core.training.identity import UNMASKED, Pictures, train_tokens
+from ...core.training.loop import Plan
+from .identity import EMBEDDINGS, apply_id_tokens, own_tokenizer
+from .progress import check_interrupt
+from .training import RUNS, HostFamily, check_model, curve, own_copy, reporter
+
+POOL = 800  # variations that are made at most: a batch of four for VCD's 200 steps
+CHUNK = 16  # pictures encoded together
+
+
+@dataclass(frozen=True)
+class IdSettings:
+    """What the user asks of a training run.
+
+    name: of the tokens in prompts. prompt: with [id] and [class]. start: words whose token rows the new ones
+    begin as, which says how many there are. size: pixels of the square canvas. masked: whether only the
+    subject counts. save_prefix: "" keeps no file.
+    """
+
+    name: str = "me"
+    prompt: str = f"photo of a {SLOT} {CLASS}"
+    class_word: str = "man"
+    start: str = START
+    steps: int = 200
+    learning_rate: float = 1e-3
+    seed: int = 0
+    batch: int = 4
+    size: int = 512
+    beta_schedule: str = "linear"
+    masked: bool = True
+    flip: bool = True
+    save_prefix: str = ""
+
+
+def train_id_tokens(model, clip, vae, images: Tensor, masks: Tensor | None, settings: IdSettings):
+    """Learn tokens for what the pictures show; `model`, `clip` and `vae` stay as they are.
+
+    images: (N, H, W, 3) in 0..1; masks: (N, H, W) of the subject, or None for none.
+
+    Returns: IdTokens, loss curve (1, H, W, 3) in 0..1. Raises: ValueError, before training, for inputs that
+    do not belong together; the host's interrupt exception when the user cancels, after what was learnt has
+    been kept: in the file, if one was asked for, and for the next run of the same settings.
+    """
+    check_model(model, clip, None)
+    masks = torch.ones(images.shape[:3]) if masks is None else masks
+    check_subjects(images, masks)
+    text = fill_prompt(settings.prompt, settings.name, settings.class_word)
+    rows = start_rows(clip, settings.start)
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        data = encode_pictures(vae, model, images.clone(), masks.clone(), text, settings)
+        comfy.model_management.load_models_gpu([model, clip.patcher], force_full_load=True)
+        tokens = TokenRows(rows).to(model.load_device)
+        family = IdFamily(model, clip, IdTokens(settings.name, tokens.vectors))
+        plan = make_plan(family, data, rows, settings)
+        losses: list[float] = []
+        with differentiable(family.encoder):
+            vectors = train_tokens(
+                family, tokens, data, plan, schedule=settings.beta_schedule, batch=settings.batch,
+                unmasked=UNMASKED if settings.masked else 1.0, progress=reporter(losses),
+                stop=comfy.model_management.processing_interrupted,
+            )  # fmt: skip
+    learnt = IdTokens(settings.name, vectors)
+    finish(learnt, plan, settings, len(losses))
+    return learnt, curve(losses)
+
+
+def start_rows(clip, words: str) -> Tensor:
+    """The text encoder's input rows (N, width) of words, and of numbered rows such as #42170.
+
+    A word gives as many rows as it has tokens. Raises ValueError for no words, or a number with no row.
+    """
+    own = own_tokenizer(clip)
+    encoder = getattr(clip.cond_stage_model, clip.cond_stage_model.clip)
+    table = encoder.transformer.get_input_embeddings().weight
+    numbers: list[int] = []
+    for word in words.split():
+        row = re.fullmatch(r"#(\d+)", word)
+        if row and int(row[1]) >= len(table):
+            raise ValueError(f"start_words has {word}, this text encoder has rows #0 to #{len(table) - 1}")
+        numbers += [int(row[1])] if row else own.tokenizer(word)["input_ids"][own.tokens_start : -1]
+    if not numbers:
+        raise ValueError("start_words is empty: the new tokens begin as its tokens, so give one at least")
+    return own_copy(table[numbers], "cpu")
+
+
+def encode_pictures(vae, model, images: Tensor, masks: Tensor, text: str, settings: IdSettings) -> Pictures:
+    """Varied pictures as latents, with their masks and texts."""
+    count, generator = min(settings.steps * settings.batch, POOL), seeded(settings.seed)
+    bar, latents, made = comfy.utils.ProgressBar(count), [], []
+    for start in range(0, count, CHUNK):
+        check_interrupt()
+        part = vary(images, masks, settings.size, min(CHUNK, count - start), generator, settings.flip)
+        with torch.no_grad():
+            encoded = own_copy(vae.encode(part.images), "cpu")
+        latents.append(model.model.process_latent_in(encoded))
+        made.append(part)
+        bar.update(len(part.images))
+    texts = tuple(prefix + text for part in made for prefix in part.prefixes)
+    subjects, there = (torch.cat([getattr(part, name) for part in made]) for name in ("masks", "pictures"))
+    return Pictures(torch.cat(latents), subjects, there, texts)
+
+
+class EncoderCall(nn.Module):
+    """A host text encoder whose call is a forward, so that weights can be put in for its length."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: dict) -> Tensor:
+        """What the model makes of (token or vector, weight) entries: 1 x T x C."""
+        return self.model.encode_token_weights(tokens)[0]
+
+
+@contextlib.contextmanager
+def differentiable(encoder: nn.Module) -> Iterator[None]:
+    """Let gradients pass through the host's text encoder for the length of a `with`.
+
+    Its layers add to their input in place, after a norm that still needs it for the backward pass: so norms
+    are given copies.
+    """
+    norms = [module for module in encoder.modules() if isinstance(module, nn.LayerNorm)]
+    hooks = [norm.register_forward_pre_hook(lambda _, args: (args[0].clone(), *args[1:])) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class IdFamily(HostFamily):
+    """A host model as the recipe sees it: each step encodes its prompts, with the tokens as they are."""
+
+    def __init__(self, model, clip, tokens: IdTokens):
+        """Copy the weights of a loaded model and of its loaded text encoder."""
+        super().__init__(model, None, {})
+        self.encoder = EncoderCall(clip.cond_stage_model)
+        named = (*self.encoder.named_parameters(), *self.encoder.named_buffers())
+        self.text_weights = {name: own_copy(value, self.device) for name, value in named}
+        self.clip = apply_id_tokens(clip, tokens)
+        clip.cond_stage_model.reset_clip_options()
+        if clip.layer_idx is not None:
+            clip.cond_stage_model.set_clip_options({"layer": clip.layer_idx})
+
+    def predict(self, noisy, steps, texts):
+        """Noise prediction for pictures (B, 4, h, w) at timesteps (B,), one text a picture."""
+        self.contexts = {text: self._encoded(text) for text in dict.fromkeys(texts)}
+        return super().predict(noisy, steps, texts, 1)
+
+    def _encoded(self, text: str) -> Tensor:
+        tokens = self.clip.tokenize(text)
+        return torch.func.functional_call(self.encoder, self.text_weights, (tokens,)).to(self.device)
+
+
+def make_plan(family: IdFamily, data: Pictures, rows: Tensor, settings: IdSettings) -> Plan:
+    """The plan, with a folder that only the same settings, models and pictures find again."""
+    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
+    digest = hashlib.sha256(repr((sorted(asked.items()), data.texts)).encode())
+    for values in (family.weights.values(), family.text_weights.values(), (data.latents, data.masks, rows)):
+        sums = torch.stack([value.detach().double().sum().cpu() for value in values])
+        digest.update(sums.numpy().tobytes())
+    folder = Path(folder_paths.get_output_directory()) / RUNS / f"id_{digest.hexdigest()[:16]}"
+    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
+    return Plan(
+        settings.steps, folder, settings.learning_rate, seed=settings.seed, precision=precision, constant=True
+    )
+
+
+def finish(learnt: IdTokens, plan: Plan, settings: IdSettings, done: int) -> None:
+    """Save the tokens where asked, then raise an interrupt that waits; drop a whole run's checkpoint."""
+    if settings.save_prefix:
+        save(learnt, settings, done)
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    for kept in ("checkpoint.pt", "loss.png"):
+        (plan.folder / kept).unlink(missing_ok=True)
+    if plan.folder.is_dir() and not any(plan.folder.iterdir()):
+        plan.folder.rmdir()
+
+
+def save(learnt: IdTokens, settings: IdSettings, done: int) -> Path:
+    """Write the tokens, with how they were made, into the first `embeddings` folder under a numbered name."""
+    root = folder_paths.get_folder_paths(EMBEDDINGS)[0]
+    Path(root).mkdir(parents=True, exist_ok=True)
+    folder, name, counter, *_ = folder_paths.get_save_image_path(settings.save_prefix, root)
+    made = {key: str(value) for key, value in asdict(settings).items() if key != "save_prefix"}
+    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
+    return write_id_tokens(learnt, path, {**made, "steps_done": str(done)})

@@ -1,0 +1,295 @@
+"""Image attention in the host: a clip's self-attention sees pictures while it is sampled.
+
+Each step, the pictures that a window's frames see run through the UNet once, noised as the clip is, and leave
+their keys and values; then the clip is sampled as always, with its positive prompt seeing them.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import PatcherInjection, WrappersMP
+from torch import Tensor
+
+from ...core.guidance import Pair, on_channels
+from ...core.image_prompt.attach import Captured, PromptState, attach, find_blocks, unweighted
+from ...core.image_prompt.options import AttentionOptions
+from ...core.image_prompt.picture import Prepared, stacked
+from ...core.motion.sites import find_sites
+from ...core.noise import normals, seeded
+from .image_prompt import prompt_patcher
+from .patching import frame_index
+from .progress import check_interrupt, track
+from .schedules import apply_beta_schedule
+
+ATTACHED = "choreo_image_attention"  # begins the keys under which a model's additions are kept
+AT_ONCE = 4  # pictures that run through the UNet together
+PUBLISHED_SCHEDULE = "linear 0.0001-0.02"
+PUBLISHED_CHANNELS = 3  # of the latents, those that guidance acts on
+
+
+def apply_image_attention(
+    model: ModelPatcher,
+    prompt: ModelPatcher | None,
+    pictures: Sequence[Prepared],
+    vae=None,
+    text: Tensor | None = None,
+    options: AttentionOptions | None = None,
+) -> ModelPatcher:
+    """A clone of `model` whose clips see pictures; `model` stays as it is.
+
+    Arguments: prompt: IMAGE_PROMPT_MODEL with trained weights, or None for the model's own. pictures: may be
+    none, for the weights alone. vae: encodes them. text: 1 x T x C, what the pictures' own pass is told; None
+    for the negative prompt.
+
+    Raises: ValueError for a model that the weights do not fit, one that sees pictures already, or pictures
+    without a VAE.
+    """
+    options = options or AttentionOptions()
+    _check(model, prompt, pictures, vae, options)
+    model = model.clone()
+    unet = model.model.diffusion_model
+    prompt = prompt or prompt_patcher(unweighted(unet))
+    run = AttentionRun(prompt, tuple(pictures), vae, text, options)
+    run.inject(model)  # says what does not fit
+    run.eject(model)
+    key = f"{ATTACHED}_{uuid.uuid4().hex}"
+    model.set_additional_models(key, [prompt])
+    model.set_injections(key, [PatcherInjection(inject=run.inject, eject=run.eject)])
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, run.sample)
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, key, run.look)
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, run.apply)
+    if options.published:
+        apply_beta_schedule(model, PUBLISHED_SCHEDULE, PUBLISHED_SCHEDULE)
+        model.set_model_sampler_cfg_function(_published_guidance)
+    return model
+
+
+def _check(model: ModelPatcher, prompt, pictures, vae, options: AttentionOptions) -> None:
+    """Raise ValueError for what cannot be applied."""
+    if any(key.startswith(ATTACHED) for key in model.injections):
+        raise ValueError(
+            "This model sees pictures already: give all pictures to one 'Encode Image Prompt' instead"
+        )
+    if prompt is None and not pictures:
+        raise ValueError("Nothing to apply: connect an image prompt model, pictures, or both")
+    if options.published and "sampler_cfg_function" in model.model_options:
+        raise ValueError(
+            "published_details replaces the guidance, and another node on this model does so too"
+        )
+    if pictures and vae is None:
+        raise ValueError("The pictures must be encoded for image attention: connect the checkpoint's VAE")
+
+
+def _published_guidance(arguments: dict) -> Tensor:
+    """Guidance on the first three latent channels only."""
+    pair = Pair(arguments["cond"], arguments["uncond"])
+    return on_channels(pair, arguments["cond_scale"], PUBLISHED_CHANNELS, axis=1)
+
+
+class AttentionRun:
+    """One application of image attention: its hooks, its pictures, and what they are told at each call.
+
+    The hooks do nothing except inside `look` and `apply`.
+    """
+
+    def __init__(self, prompt: ModelPatcher, pictures, vae, text, options: AttentionOptions):
+        """Nothing is attached yet; the host injects when it loads the model."""
+        self.prompt, self.pictures, self.vae, self.text = prompt, pictures, vae, text
+        self.options, self.state = options, PromptState(active=False)
+        self._attachments, self._blocks = [], {}
+        self._latents = self._noise = self._weights = self._told = None
+        self._seen: dict[int, Captured] = {}  # picture -> its keys and values at the present sigma
+        self._sigma = None
+
+    def inject(self, patcher) -> None:
+        """Attach to the UNet of `patcher`. Raises ValueError when the weights do not fit it."""
+        self.eject(patcher)
+        unet = patcher.model.diffusion_model
+        self._attachments = attach(self.prompt.model, unet, self.state, self.options.published)
+        self._blocks = block_keys(unet)
+
+    def eject(self, _patcher) -> None:
+        """Take the hooks off; also when there are none."""
+        while self._attachments:
+            self._attachments.pop().remove()
+
+    def sample(self, executor, noise, *args, **kwargs):
+        """OUTER_SAMPLE wrapper: encode the pictures first, and leave nothing behind however sampling ends."""
+        guider = executor.class_obj
+        try:
+            self._begin(noise, guider)
+            return executor(noise, *args, **kwargs)
+        finally:
+            guider.model_patcher.eject_model()
+            self.eject(guider.model_patcher)
+            self._latents = self._noise = self._weights = self._told = self._sigma = None
+            self._seen = {}
+
+    def _begin(self, noise: Tensor, guider) -> None:
+        """What one run needs: weights of the pictures, their latents, noise and text."""
+        if not self.pictures:
+            return
+        self._weights = self.options.weights(len(self.pictures), noise.shape[0])
+        self._told = _text_of(guider.conds) if self.text is None else self.text
+        side = min(noise.shape[2:]) * self.vae.spacial_compression_encode()
+        encoded = [self._encode(picture, side) for picture in track(self.pictures)]
+        self._latents = guider.model_patcher.model.process_latent_in(torch.cat(encoded))
+        shape = tuple(self._latents.shape[1:])
+        self._noise = normals(len(self.pictures), shape, seeded(self.options.seed))
+
+    def _encode(self, picture: Prepared, side: int) -> Tensor:
+        return self.vae.encode(stacked([picture.image], side).movedim(1, -1)).cpu()
+
+    def look(self, executor, model, conds, x_in, timestep, model_options):
+        """CALC_COND_BATCH wrapper: before a window is evaluated, run the pictures that its frames see."""
+        if self._latents is not None and conds[0] is not None:
+            index = frame_index(x_in.shape[0], {**_window(model_options), "cond_or_uncond": [0]})
+            wanted = self._wanted(index) if self._in_range(timestep, model.model_sampling) else []
+            self._look_at(wanted, model, x_in, timestep.flatten()[0])
+        return executor(model, conds, x_in, timestep, model_options)
+
+    def _wanted(self, index: Sequence[int]) -> list[int]:
+        """Pictures that some of the frames see."""
+        return self._weights[list(index)].amax(0).nonzero().flatten().tolist()
+
+    def _look_at(self, wanted: list[int], model, x_in: Tensor, sigma: Tensor) -> None:
+        """Keep keys and values of the wanted pictures at this sigma, and of no others."""
+        if float(sigma) != self._sigma:
+            self._seen, self._sigma = {}, float(sigma)
+        self._seen = {picture: found for picture, found in self._seen.items() if picture in wanted}
+        missing = [picture for picture in wanted if picture not in self._seen]
+        for start in range(0, len(missing), AT_ONCE):
+            check_interrupt()
+            self._capture(missing[start : start + AT_ONCE], model, x_in, sigma)
+
+    def _capture(self, numbers: list[int], model, x_in: Tensor, sigma: Tensor) -> None:
+        """One pass of some pictures through the UNet."""
+        self._attach_again(model)
+        repeats = x_in.shape[0] if self.options.published else 1
+        noise = self._noise[numbers]
+        if self.options.published:  # each frame of the picture's clip has noise of its own, anew each step
+            generator = seeded(self.options.seed + round(float(sigma) * 1e6))
+            noise = normals(len(numbers) * repeats, tuple(noise.shape[1:]), generator)
+        clean = self._latents[numbers].repeat_interleave(repeats, 0).to(x_in)
+        level = sigma.expand(len(clean)).to(x_in)
+        x = model.model_sampling.noise_scaling(level[:, None, None, None], noise.to(x_in), clean)
+        state = self.state
+        state.active, state.frames, state.numbers, state.skip = True, repeats, None, frozenset()
+        state.size, state.base = tuple(clean.shape[2:]), tuple(x_in.shape[2:])
+        state.gain, state.capture = self.options.positions, {}
+        told = self._told.expand(len(clean), -1, -1).to(x_in)
+        try:
+            options = {"cond_or_uncond": [0], "sigmas": level}
+            model.apply_model(x, level, c_crossattn=told, transformer_options=options)
+            captured = self._of_layers(state.capture)
+        finally:
+            state.active, state.capture = False, None
+        for row, number in enumerate(numbers):
+            self._seen[number] = {place: [pictures[row]] for place, pictures in captured.items()}
+
+    def _of_layers(self, captured: Captured) -> Captured:
+        return {
+            name: found for name, found in captured.items() if self._blocks[name][1] in self.options.factors
+        }
+
+    def apply(
+        self,
+        executor,
+        x,
+        t,
+        c_concat=None,
+        c_crossattn=None,
+        control=None,
+        transformer_options=None,
+        **kwargs,
+    ):
+        """APPLY_MODEL wrapper: tell the hooks about this batch, and silence them after it."""
+        base, transformer_options = executor.class_obj, transformer_options or {}
+        self._attach_again(base)
+        self._tell(x, transformer_options)
+        try:
+            return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+        finally:
+            self.state.active, self.state.pictures = False, {}
+
+    def _tell(self, x: Tensor, transformer_options: dict) -> None:
+        index, state = frame_index(x.shape[0], transformer_options), self.state
+        numbers = sorted(self._seen)
+        state.frames, state.numbers = len(index), torch.tensor(list(index))
+        state.size = state.base = tuple(x.shape[2:])
+        state.gain = self.options.positions
+        state.skip = self._replaced(transformer_options)
+        places = self._seen[numbers[0]] if numbers else {}
+        state.pictures = {
+            place: [pair for number in numbers for pair in self._seen[number][place]] for place in places
+        }
+        entries = transformer_options.get("cond_or_uncond", (0,))
+        state.weights = None
+        if numbers:
+            state.weights = self._weights[list(index)][:, numbers].repeat(len(entries), 1)
+        # as published, only the positive prompt sees pictures
+        state.blind = frozenset(number for number, entry in enumerate(entries) if entry != 0)
+        state.active = True
+
+    def _replaced(self, transformer_options: dict) -> frozenset[str]:
+        """Places whose attention another node replaces in this call: theirs counts."""
+        replaced = transformer_options.get("patches_replace", {}).get("attn1", {})
+        keys = {name: key for name, (key, _) in self._blocks.items()}
+        return frozenset(name for name, key in keys.items() if key in replaced or key[:2] in replaced)
+
+    def _attach_again(self, model) -> None:
+        """The host may have taken the hooks off in mid-run, such as with a clone that was thrown away."""
+        if not self._attachments:
+            self._attachments = attach(
+                self.prompt.model, model.diffusion_model, self.state, self.options.published
+            )
+
+    def _in_range(self, timestep: Tensor, sampling) -> bool:
+        now, options = float(timestep.flatten()[0]), self.options
+        return (
+            sampling.percent_to_sigma(options.end_percent)
+            < now
+            <= sampling.percent_to_sigma(options.start_percent)
+        )
+
+
+def _window(model_options: dict) -> dict:
+    """The context window of this call, where there is one."""
+    window = model_options.get("transformer_options", {}).get("context_window")
+    return {} if window is None else {"context_window": window}
+
+
+def _text_of(conds: dict) -> Tensor:
+    """The negative prompt, 1 x T x C; raises ValueError where a guider has none."""
+    entries = conds.get("negative") or []
+    found = next((entry["cross_attn"] for entry in entries if entry.get("cross_attn") is not None), None)
+    if found is None:
+        raise ValueError(
+            "The pictures' own pass needs a text: connect an empty prompt to picture_text (this guider has "
+            "no negative prompt)"
+        )
+    return found[:1]
+
+
+def block_keys(unet) -> dict[str, tuple[tuple[str, int, int], int]]:
+    """Place -> the host's (half, number, block) for it, and how much smaller than the latents its grid is."""
+    names = {id(module): name for name, module in unet.named_modules()}
+    blocks, found = find_blocks(unet), {}
+    levels = 1 + max(
+        int(n)
+        for n in re.findall(r"down_blocks\.(\d+)", " ".join(site.name for site in find_sites(unet, False)))
+    )
+    for block in blocks:
+        half, number = re.match(r"(input|middle|output)_(?:blocks?)\.(\d+)", names[id(block.module)]).groups()
+        level = re.match(r"(down|up)_blocks\.(\d+)", block.place.name)
+        depth = levels - 1
+        if level:
+            depth = int(level[2]) if level[1] == "down" else depth - int(level[2])
+        index = int(block.place.name.rpartition(".")[2])
+        found[block.place.name] = ((half, 0 if half == "middle" else int(number), index), 2**depth)
+    return found

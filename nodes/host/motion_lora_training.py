@@ -1,0 +1,178 @@
+"""Train the camera and the object LoRA of a trajectory ControlNet on a host model (Image Conductor)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import comfy.model_management
+import comfy.ops
+import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ...core.control.copies import copy_control
+from ...core.control.lora import ROLES, add_lora
+from ...core.motion.attach import attach
+from ...core.motion.model import MotionModel
+from ...core.motion.sites import find_sites
+from ...core.training.control import save_control
+from ...core.training.diffusion import Batch
+from ...core.training.flow_clips import TrackedLatents
+from ...core.training.flow_control import CLIPS, FlowTraining, Orthogonal
+from ...core.training.loop import Plan
+from .control import check_fit, control_patcher
+from .files import CONTROLNETS
+from .footage import NO_DATASET, Footage, all_captions, dataset_folder, encode_footage
+from .training import RUNS, HostFamily, check_model, curve, drop_run, encode_captions, own_copy, reporter
+
+
+@dataclass(frozen=True)
+class Models:
+    """What trains, and what it trains on; all stay as they are.
+
+    model: SD1.5 without a motion module. motion: MOTION_MODEL. control: the flow net. image: a net that is
+    shown each clip's first frame, or None.
+    """
+
+    model: ModelPatcher
+    clip: object
+    vae: object
+    motion: ModelPatcher
+    control: ModelPatcher
+    image: ModelPatcher | None = None
+
+    @property
+    def patchers(self) -> list[ModelPatcher]:
+        """Those that the host loads."""
+        return [p for p in (self.model, self.motion, self.control, self.image) if p is not None]
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """What the user asks for: `steps` are those of each LoRA; `save_prefix` "" keeps no file."""
+
+    frames: int
+    rank: int
+    steps: int
+    learning_rate: float
+    seed: int
+    clips_per_step: int = 1
+    orthogonal: Orthogonal = field(default_factory=Orthogonal)
+    save_prefix: str = ""
+
+
+def train_motion_loras(
+    models: Models, footage: list[Footage], settings: LoraSettings, dataset: str = NO_DATASET
+):
+    """Train the LoRAs that there are clips for, camera before object.
+
+    A LoRA that the net has is trained further, others begin fresh. dataset: a folder of ComfyUI's input
+    folder, as `dev.py curate` writes it.
+
+    Returns: VIDEO_CONTROLNET, loss curves (1 or 2, H, W, 3) in 0..1. Raises: ValueError, before training, for
+    inputs that do not belong together; the host's interrupt exception when the user cancels, after what was
+    learnt has been kept for the next run of the same settings.
+    """
+    check_models(models, settings)
+    folder = dataset_folder(dataset)
+    contexts = encode_captions(models.clip, all_captions(footage, folder))
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        data = encode_footage(models.model, models.vae, footage, folder)
+        roles = [role for role in ROLES if set(CLIPS[role]) & set(data.kinds)]
+        comfy.model_management.load_models_gpu(models.patchers, force_full_load=True)
+        training = make_training(models, data, contexts, roles, settings)
+        losses = run(training, roles, settings.orthogonal)
+        return finish(models, training, settings), torch.cat([curve(of_role) for of_role in losses])
+
+
+def check_models(models: Models, settings: LoraSettings) -> None:
+    """Raise ValueError for models that do not belong together."""
+    check_model(models.model, models.clip, None)
+    for what, patcher, kind in (
+        ("control_net", models.control, "flow"),
+        ("image_net", models.image, "image"),
+    ):
+        if patcher is not None and patcher.model.config.kind != kind:
+            raise ValueError(f"{what} takes {patcher.model.config.kind} as condition, expected {kind}")
+        if patcher is not None:
+            check_fit(patcher.model, models.model.model)
+    most = min(p.model.config.max_frames for p in (models.motion, models.control))
+    if settings.frames > most:
+        raise ValueError(f"The clips have {settings.frames} frames, these models take at most {most}")
+
+
+def make_training(
+    models: Models, data: TrackedLatents, contexts: dict, roles: list[str], settings: LoraSettings
+) -> FlowTraining:
+    """Float32 copies of all that takes part, with fresh LoRAs where the net has none of a role."""
+    torch.manual_seed(settings.seed)
+    device = models.model.load_device
+    motion = MotionModel(models.motion.model.config)
+    motion.load_state_dict({k: own_copy(v, "cpu") for k, v in models.motion.model.state_dict().items()})
+    family = HostFamily(models.model, motion.to(device), contexts)
+    control = copy_control(models.control.model, device=device, dtype=torch.float32)
+    image = models.image and copy_control(models.image.model, device=device, dtype=torch.float32)
+    for role in roles:
+        if control.lora is None or role not in control.lora.roles:
+            add_lora(control, role, settings.rank, device=device)
+    batch = Batch(clips=settings.clips_per_step, frames=settings.frames)
+    stop = comfy.model_management.processing_interrupted
+    plan = make_plan(family, [control, *([image] if image else [])], data, settings)
+    return FlowTraining(family, control, data, plan, batch, image, stop=stop)
+
+
+def make_plan(family: HostFamily, nets: list, data: TrackedLatents, settings: LoraSettings) -> Plan:
+    """The plan, with a folder that only the same settings, models and clips find again."""
+    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
+    digest = hashlib.sha256(repr((sorted(asked.items()), data.captions, data.kinds, data.size)).encode())
+    weights = [family.weights, family.contexts, *(net.state_dict() for net in (family.motion, *nets))]
+    for values in (*weights, {"clips": data.clips, "tracks": data.tracks}):
+        sums = torch.stack([value.detach().double().sum().cpu() for value in values.values()])
+        digest.update(sums.numpy().tobytes())
+    folder = Path(folder_paths.get_output_directory()) / RUNS / f"lora_{digest.hexdigest()[:16]}"
+    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
+    warmup = min(50, max(1, settings.steps // 10))
+    return Plan(settings.steps, folder, settings.learning_rate, warmup, settings.seed, precision=precision)
+
+
+def run(training: FlowTraining, roles: list[str], orthogonal: Orthogonal) -> list[list[float]]:
+    """Train the LoRAs of some roles; the losses of each.
+
+    Raises the host's interrupt after the checkpoint is kept.
+    """
+    family = training.family
+    sites = find_sites(family.unet, family.motion.config.mid_block)
+    attachment, losses = attach(family.motion, sites, family.state), []
+    try:
+        for role in roles:
+            losses.append([])
+            training.progress = reporter(losses[-1])
+            training.train_lora(role, orthogonal)
+            comfy.model_management.throw_exception_if_processing_interrupted()
+    finally:
+        attachment.remove()
+    return losses
+
+
+def finish(models: Models, training: FlowTraining, settings: LoraSettings) -> ModelPatcher:
+    """The trained net for the host, in the precision of the given one; saved where asked, the run dropped."""
+    where, dtype = comfy.model_management.unet_offload_device(), next(models.control.model.parameters()).dtype
+    net = copy_control(training.control, comfy.ops.manual_cast, where, dtype)
+    if settings.save_prefix:
+        save(net, settings.save_prefix)
+    for folder in (*(training.plan.folder / role for role in ROLES), training.plan.folder):
+        drop_run(folder)
+    return control_patcher(net)
+
+
+def save(net, prefix: str) -> Path:
+    """Write the net with its LoRAs into the first `controlnet` folder under a numbered name."""
+    root = folder_paths.get_folder_paths(CONTROLNETS)[0]
+    Path(root).mkdir(parents=True, exist_ok=True)
+    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, root)
+    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
+    save_control(net, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+    return path

@@ -1,0 +1,175 @@
+"""Second passes over a clip: face by face in crops of their own, or as a whole in tiles that agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...core.motion.model import MotionModel
+from ...core.refine.paste import paste
+from ...core.refine.regions import CropPlan, Region, cut, match_colours, plan_region
+from ...core.refine.tracks import FaceTracks
+from .noise import prior_noise
+from .patching import SCHEDULE_FRAMES
+from .progress import check_interrupt
+from .sampling import SamplerSettings, sample_with_noise
+from .tiles import TileOptions, apply_tiles
+from .windows import frame_rows
+
+CELL = 8  # pixels a latent
+WHOLE_FRAME = {"control": "a ControlNet", "mask": "a mask", "area": "an area", "gligen": "GLIGEN"}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A second pass: the host's sampler, gamma of the noise prior, and the two prompts."""
+
+    settings: SamplerSettings
+    gamma: float
+    positive: list
+    negative: list
+
+    def run(self, model, vae, images: Tensor, frames: range | None = None) -> Tensor:
+        """Images (n, H, W, 3), sides multiples of 8, encoded, sampled as one clip and decoded.
+
+        frames: their numbers in the whole clip, whose noise they get.
+        """
+        check_interrupt()
+        latent = {"samples": vae.encode(images)}
+        if frames is not None:
+            latent["batch_index"] = list(frames)
+        noise = prior_noise(self.settings.seed, self.gamma)
+        made = sample_with_noise(model, noise, self.settings, self.positive, self.negative, latent)
+        return vae.decode(made["samples"]).float().clamp(0, 1).to(images.device)
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """How faces are cut out and put back.
+
+    feather: pixels of the frame; colour: 0..1 of the crop's own colours that come back; skip_large: leave
+    faces as they are whose crop has the guide size already.
+    """
+
+    plan: CropPlan
+    feather: float = 16.0
+    colour: float = 1.0
+    skip_large: bool = True
+
+
+def refine_faces(
+    model, vae, images: Tensor, tracks: FaceTracks, second: Pass, options: FaceOptions, masks=None
+):
+    """Every track sampled in a crop of its own and pasted back: images (F, H, W, 3), and a report.
+
+    masks: (F, H, W) or None, what may change at all. Frames without a chosen face are kept bit for bit.
+    Raises ValueError for images of another clip, or prompts that belong to the whole frame.
+    """
+    check_colours(images)
+    tracks.check(images)
+    prompts = [track.prompt or second.positive for track in tracks.tracks]
+    for prompt in (*prompts, second.negative):
+        check_prompt(prompt)
+    parts, lines = [], []
+    for number, (track, prompt) in enumerate(zip(tracks.tracks, prompts, strict=True)):
+        region = plan_region(track, tracks.size, tracks.count, options.plan)
+        large = options.skip_large and options.plan.guide > 0 and region.scale <= 1
+        lines.append(_line(number, region, large))
+        if large or second.settings.denoise == 0:
+            continue
+        own = replace(
+            second,
+            settings=replace(second.settings, seed=second.settings.seed + number),
+            positive=prompt_of_frames(prompt, region.frames, tracks.count),
+            negative=prompt_of_frames(second.negative, region.frames, tracks.count),
+        )
+        crops = cut(images, region)
+        made = _sampled(model, vae, crops, own, region.frames)
+        parts.append((region, match_colours(made, crops, region, options.colour)))
+    report = "\n".join(lines) or "no face: the clip is unchanged"
+    return (paste(images, parts, options.feather, masks) if parts else images), report
+
+
+def _line(number: int, region: Region, large: bool) -> str:
+    width, height = (round(n) for n in region.extent)
+    where = f"face {number}: frames {region.frames[0]}-{region.frames[-1]}, crop {width}x{height}"
+    if large:
+        return f"{where}: skipped, it is large enough"
+    return f"{where} at {region.work[0]}x{region.work[1]} ({region.scale:.2f} times)"
+
+
+def _sampled(model, vae, crops: Tensor, own: Pass, frames: range) -> Tensor:
+    """One clip of crops; a single one is shown twice to a motion module, which needs two."""
+    if len(crops) > 1 or not any(isinstance(m.model, MotionModel) for m in model.get_additional_models()):
+        return own.run(model, vae, crops, frames)
+    pair = range(frames[0], frames[0] + 2)
+    return own.run(model, vae, crops.repeat(2, 1, 1, 1), pair)[:1]
+
+
+def check_colours(images: Tensor) -> None:
+    """Raise ValueError unless images are (F, H, W, 3)."""
+    if images.shape[-1] != 3:
+        raise ValueError(
+            f"The images have {images.shape[-1]} channels, expected 3; use 'Split Image with Alpha'"
+        )
+
+
+def check_prompt(prompt: list) -> None:
+    """Raise ValueError for conditioning that speaks of places in the whole frame."""
+    for _, options in prompt:
+        found = next((WHOLE_FRAME[key] for key in WHOLE_FRAME if key in options), None)
+        if found:
+            raise ValueError(
+                f"The prompt of a face carries {found} for the whole frame; connect conditioning without it"
+            )
+
+
+def prompt_of_frames(prompt: list, frames: range, count: int) -> list:
+    """Conditioning of a clip of `count` frames, for some of its frames; one prompt for all stays as it is."""
+    rows = list(frames)
+
+    def part(value):
+        per_frame = isinstance(value, Tensor) and value.ndim and value.shape[0] == count > 1
+        return frame_rows(value, rows, count) if per_frame else value
+
+    cut_prompt = []
+    for cond, options in prompt:
+        own = {key: part(value) for key, value in options.items()}
+        if own.get(SCHEDULE_FRAMES) == count:
+            own[SCHEDULE_FRAMES] = len(rows)
+        cut_prompt.append([part(cond), own])
+    return cut_prompt
+
+
+def refine_tiles(model, vae, images: Tensor, second: Pass, options: TileOptions) -> Tensor:
+    """The clip (F, H, W, 3) sampled as one large latent in tiles that agree at every step; the same size.
+
+    With denoise 0 the images come back as they are. Sides that are no multiples of 8 are filled up with
+    their last pixels, and cut again.
+    """
+    check_colours(images)
+    if second.settings.denoise == 0:
+        return images
+    height, width = images.shape[1:3]
+    pad = -width % CELL, -height % CELL
+    padded = F.pad(images.movedim(-1, 1), (0, pad[0], 0, pad[1]), mode="replicate").movedim(1, -1)
+    made = second.run(apply_tiles(model, options), vae, padded)
+    return made[:, :height, :width]
+
+
+def with_control(positive: list, negative: list, control, images: Tensor, strength: float, vae) -> tuple:
+    """Both prompts with a stock ControlNet whose hint are the frames, as a tile ControlNet has it."""
+    hint, made, results = images.movedim(-1, 1), {}, []
+    for prompt in (positive, negative):
+        changed = []
+        for cond, options in prompt:
+            before = options.get("control")
+            if before not in made:
+                own = control.copy().set_cond_hint(hint, strength, (0.0, 1.0), vae)
+                own.set_previous_controlnet(before)
+                made[before] = own
+            changed.append([cond, {**options, "control": made[before], "control_apply_to_uncond": False}])
+        results.append(changed)
+    return tuple(results)

@@ -1,0 +1,139 @@
+"""Sparse-causal attention and video tunings on a host model, and DDIM inversion with its samplers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import comfy.model_management
+import comfy.ops
+import comfy.samplers
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...core.motion.shared_norm import share_norms
+from ...core.tuning.attach import TuningState, attach
+from ...core.tuning.ddim import invert
+from ...core.tuning.layouts import read_tuning
+from ...core.tuning.network import VideoTuning
+from .hooks import HookRun, in_range
+from .progress import check_interrupt
+
+KEY = "choreo_tuning"
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How it acts: `causal` of the self-attention, `effect` of a tuning, from start to end of sampling.
+
+    shared_norm: the UNet's norms take statistics over all frames, as in Tune-A-Video's own UNet. Raises
+    ValueError for an empty range.
+    """
+
+    causal: float = 1.0
+    effect: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    shared_norm: bool = False
+
+    def __post_init__(self):
+        """Check the range."""
+        if self.end_percent <= self.start_percent:
+            raise ValueError(
+                f"end_percent is {self.end_percent:g}, "
+                f"it must be larger than start_percent, {self.start_percent:g}"
+            )
+
+
+def load_tuning_file(path: str) -> ModelPatcher:
+    """Load a VIDEO_TUNING; the host picks the precision, casts and offloads. Raises ValueError."""
+    return tuning_patcher(
+        read_tuning(
+            path,
+            ops=comfy.ops.manual_cast,
+            device=comfy.model_management.unet_offload_device(),
+            dtype=comfy.model_management.unet_dtype(),
+        )
+    )
+
+
+def tuning_patcher(tuning: VideoTuning) -> ModelPatcher:
+    """A core VideoTuning as a VIDEO_TUNING: a ModelPatcher, so that the host can load it."""
+    return ModelPatcher(
+        tuning.eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def apply_tuning(
+    model: ModelPatcher, tuning: ModelPatcher | None, options: TuningOptions | None = None
+) -> ModelPatcher:
+    """A clone of `model` with sparse-causal attention, and a tuning's weights where there is one.
+
+    Raises ValueError when the model has been given sparse-causal attention already, or another kind of model
+    than the tuning's.
+    """
+    options = options or TuningOptions()
+    if any(key.startswith(KEY) for key in model.injections):
+        raise ValueError(
+            "This model has sparse-causal attention or a video tuning already; connect the model from before"
+        )
+    state = TuningState(causal=options.causal, effect=options.effect)
+    weights = None if tuning is None else tuning.model
+
+    def put(unet):
+        found = attach(unet, state, weights)
+        own = weights is not None and weights.config.shared_norm
+        return [*found, share_norms(unet, state)] if options.shared_norm and not own else found
+
+    def tell(_index, sigma: float, sampling) -> None:
+        state.active = in_range(sigma, sampling, options.start_percent, options.end_percent)
+
+    run = HookRun(state, put, tell)
+    return run.put_on(model, KEY, [] if tuning is None else [tuning])
+
+
+def inverted(model: ModelPatcher, conditioning: list, latent: dict, sigmas: Tensor, refine: int) -> dict:
+    """The LATENT that deterministic sampling along `sigmas` turns into `latent`, for samplers without noise.
+
+    No guidance; `conditioning` is usually an empty prompt. Right for models that predict noise and for those
+    that predict v, since the host's prediction of the clean clip is used. Raises ValueError for a noise mask,
+    or sigmas without a step.
+    """
+    if "noise_mask" in latent:
+        raise ValueError("The latent has a noise mask, which an inversion cannot keep: take it off first")
+    if len(sigmas) < 2:
+        raise ValueError(f"SIGMAS has {len(sigmas)} values, an inversion needs at least 2")
+    upwards = sigmas.flip(0).cpu()
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(conditioning, conditioning)
+    guider.set_cfg(1.0)
+    samples = latent["samples"]
+    made = guider.sample(
+        torch.zeros_like(samples),
+        samples,
+        comfy.samplers.KSAMPLER(_invert, extra_options={"refine": refine}),
+        upwards,
+        callback=latent_preview.prepare_callback(model, len(upwards) - 1),
+        disable_pbar=True,
+        seed=0,
+    )
+    return {**latent, "samples": made.to(comfy.model_management.intermediate_device())}
+
+
+def _invert(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None, refine: int = 0):
+    """A host sampler that walks upwards."""
+    extra_args, ones, seen = extra_args or {}, x.new_ones(x.shape[0]), []
+
+    def denoise(noisy: Tensor, sigma: float) -> Tensor:
+        check_interrupt()
+        seen[:] = [model(noisy, sigma * ones, **extra_args)]
+        return seen[0]
+
+    def report(done: int, _total: int, now: Tensor) -> None:
+        if callback is not None:
+            callback({"i": done - 1, "denoised": seen[0], "x": now})
+
+    return invert(denoise, x, sigmas.flip(0).tolist(), refine, report)

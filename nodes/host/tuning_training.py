@@ -1,0 +1,143 @@
+"""Tune a host model on one clip: core's recipe, on the host's UNet and text encoder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import comfy.model_management
+import comfy.ops
+import folder_paths
+import torch
+from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...core.training.loop import Plan
+from ...core.training.tune import LEARNING_RATE, NOISE, VELOCITY, fresh_tuning, train_tuning, tuning_plan
+from ...core.tuning.attach import TuningState, attach
+from ...core.tuning.layouts import save_tuning
+from ...core.tuning.network import VideoTuning
+from .files import LORAS
+from .training import RUNS, HostFamily, check_model, curve, encode_captions, reporter
+from .tuning import tuning_patcher
+
+TARGETS = {ModelType.EPS: NOISE, ModelType.V_PREDICTION: VELOCITY}
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """What the user asks of a run; `save_prefix` "" keeps no file."""
+
+    steps: int = 300
+    learning_rate: float = LEARNING_RATE
+    seed: int = 0
+    shared_norm: bool = False
+    save_prefix: str = ""
+
+
+class TuningFamily(HostFamily):
+    """A host model with a tuning attached, as the recipe sees one."""
+
+    def __init__(self, model: ModelPatcher, contexts: dict[str, Tensor], caption: str, frames: int):
+        """Copy the weights of a loaded model; see `HostFamily`."""
+        super().__init__(model, None, contexts)
+        self.state, self.caption = TuningState(frames=frames), caption
+        self.sampling, self.target = model.model.model_sampling, TARGETS[model.model.model_type]
+
+    def predict_clip(self, noisy: Tensor, steps: Tensor) -> Tensor:
+        """What the model predicts for clips (B, F, 4, h, w) at training steps (B,)."""
+        frames = noisy.shape[1]
+        found = self.predict(noisy.flatten(0, 1), steps, [self.caption] * len(noisy), frames)
+        return found.unflatten(0, noisy.shape[:2])
+
+
+def tune_on_clip(model, clip, latent: dict, caption: str, settings: TuneSettings):
+    """Tune on one clip; `model` and `clip` stay as they are.
+
+    Arguments: model: ModelPatcher of a Stable Diffusion 1.x or 2.x model. latent: LATENT (F, 4, h, w), the
+    frames of one clip. caption: what it shows.
+
+    Returns: VIDEO_TUNING, loss curve (1, H, W, 3) in 0..1. Raises: ValueError, before training, for inputs
+    that do not belong together; the host's interrupt exception when the user cancels, after what was learnt
+    has been kept: in a file, if one was asked for, and for the next run of the same settings.
+    """
+    samples = latent["samples"]
+    check_model(model, clip, None, tuple(TARGETS))
+    if samples.ndim != 4 or len(samples) < 2:
+        raise ValueError(f"The latent is {tuple(samples.shape)}; expected the frames of one clip, 2 or more")
+    contexts = encode_captions(clip, [caption])
+    comfy.model_management.load_models_gpu([model], force_full_load=True)
+    losses: list[float] = []
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        family = TuningFamily(model, contexts, caption, len(samples))
+        tuning = fresh_tuning(family.unet, settings.shared_norm, settings.save_prefix).to(family.device)
+        latents = model.model.process_latent_in(samples.clone().float()).to(family.device)
+        plan = plan_of(family, latents, settings)
+        run(family, tuning, latents, plan, settings, losses)
+    return finish(tuning, plan), curve(losses)
+
+
+def plan_of(family: TuningFamily, latents: Tensor, settings: TuneSettings) -> Plan:
+    """The plan, with a folder that only the same settings, model and clip find again."""
+    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
+    digest = hashlib.sha256(repr((sorted(asked.items()), family.caption)).encode())
+    digest.update(latents.cpu().contiguous().numpy().tobytes())
+    for values in (family.weights, family.contexts):
+        sums = torch.stack([value.detach().double().sum().cpu() for value in values.values()])
+        digest.update(sums.numpy().tobytes())
+    folder = Path(folder_paths.get_output_directory()) / RUNS / digest.hexdigest()[:16]
+    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
+    return tuning_plan(
+        settings.steps, folder, settings.learning_rate, settings.seed, precision=precision, save_every=100
+    )
+
+
+def run(
+    family: TuningFamily,
+    tuning: VideoTuning,
+    latents: Tensor,
+    plan: Plan,
+    settings: TuneSettings,
+    losses: list,
+) -> None:
+    """The recipe with the tuning attached; fills `losses`, leaves what was learnt in `tuning`, and saves it.
+
+    Raises the host's interrupt after what was learnt is kept.
+    """
+    kept = 1 / (1 + family.sampling.sigmas.double().cpu() ** 2)
+    attachments = attach(family.unet, family.state, tuning)
+    interrupted = comfy.model_management.processing_interrupted
+    try:
+        train_tuning(family, tuning, latents, kept, family.target, plan, reporter(losses), interrupted)
+    finally:  # the host's layers raise its interrupt in mid-step
+        for attachment in attachments:
+            attachment.remove()
+        if settings.save_prefix and losses:
+            save(tuning, settings)
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def finish(tuning: VideoTuning, plan: Plan) -> ModelPatcher:
+    """Drop the run's checkpoint, and give the tuning to the host."""
+    for kept in ("checkpoint.pt", "loss.png"):
+        (plan.folder / kept).unlink(missing_ok=True)
+    if plan.folder.is_dir() and not any(plan.folder.iterdir()):
+        plan.folder.rmdir()
+    where = comfy.model_management.unet_offload_device()
+    ours = VideoTuning(tuning.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
+    ours.load_state_dict(tuning.state_dict())
+    return tuning_patcher(ours)
+
+
+def save(tuning: VideoTuning, settings: TuneSettings) -> Path:
+    """Write the tuning into the first `loras` folder under a numbered name."""
+    root = folder_paths.get_folder_paths(LORAS)[0]
+    Path(root).mkdir(parents=True, exist_ok=True)
+    folder, name, counter, *_ = folder_paths.get_save_image_path(settings.save_prefix, root)
+    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
+    save_tuning(tuning, path.with_suffix(".part"), {"training": asdict(settings)})
+    path.with_suffix(".part").replace(path)
+    return path

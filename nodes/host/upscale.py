@@ -1,0 +1,52 @@
+"""Enlarge clips frame by frame: with any UPSCALE_MODEL of the host, or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import comfy.model_management
+import comfy.utils
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TILE, OVERLAP = 512, 32  # pixels of the frame that the upscaler sees at once
+
+
+def upscale_clip(images: Tensor, scale: float, model=None, report: Callable[[int, int], None] | None = None):
+    """Images (F, H, W, 3) in 0..1 at `scale` times their size, rounded to whole pixels.
+
+    model: UPSCALE_MODEL as the stock loader gives it, whose own factor does not matter; None = bicubic. Only
+    one frame at a time is on the device. At scale 1 without a model the images come back as they are.
+    """
+    size = tuple(max(round(n * scale), 1) for n in images.shape[1:3])
+    if model is None and size == tuple(images.shape[1:3]):
+        return images
+    device = comfy.model_management.get_torch_device()
+    if model is not None:
+        model.to(device)
+    try:
+        made = []
+        for image in images:
+            large = image.movedim(-1, 0)[None]
+            large = large if model is None else _enlarged(large, model, device)
+            made.append(_resized(large, size)[0].movedim(0, -1))
+            if report is not None:
+                report(len(made), len(images))
+    finally:
+        if model is not None:
+            model.to("cpu")
+    return torch.stack(made).clamp(0, 1)
+
+
+def _enlarged(picture: Tensor, model, device) -> Tensor:
+    """1 x 3 x H x W by the model's own factor, in tiles."""
+    return comfy.utils.tiled_scale(
+        picture.to(device), model, TILE, TILE, OVERLAP, upscale_amount=model.scale, output_device="cpu"
+    )
+
+
+def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(picture.shape[-2:]) == size:
+        return picture
+    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False)

@@ -1,0 +1,305 @@
+"""Pictures in the attention of the host's UNet: the published numbers, windows, memory, mistakes."""
+
+import re
+from functools import partial
+
+import pytest
+import torch
+from choreographer.tests.image_prompt.conftest import GOLDEN
+from choreographer.tests.nodes.tiny import (
+    CONTEXT,
+    hook_count,
+    make_cond,
+    make_model,
+    make_motion,
+    pack,
+    sample,
+    unet_config,
+)
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.usefixtures("comfy_host")
+PLAIN = {"positive": make_cond(11), "negative": make_cond(12)}
+
+
+def same(a, b, bound=1e-4):
+    """Equal up to the rounding of another attention kernel."""
+    return bool((a - b).abs().max() <= bound * b.abs().max())
+
+
+class Vae:
+    """Stands for the host's VAE: latents are block means of the pixels."""
+
+    encoded = 0
+
+    def spacial_compression_encode(self):
+        return 8
+
+    def encode(self, images):
+        Vae.encoded += len(images)
+        gray = images.movedim(-1, 1).mean(1, keepdim=True)
+        return torch.nn.functional.avg_pool2d(gray, 8).repeat(1, 4, 1, 1) * 4 - 2
+
+
+def pictures(count=1, seed=0):
+    prepare = pack("core.image_prompt.picture").prepare
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(prepare(torch.rand(24, 16, 3, generator=generator) ** (1 + seed)) for _ in range(count))
+
+
+def applied(model, count=1, prompt=None, vae=None, seed=0, **options):
+    attention = pack("nodes.host.image_attention")
+    chosen = pack("core.image_prompt.options").AttentionOptions(**options)
+    return attention.apply_image_attention(model, prompt, pictures(count, seed), vae or Vae(), None, chosen)
+
+
+def trained(model, seed=5, **parts):
+    """An IMAGE_PROMPT_MODEL with random weights for the tiny UNet."""
+    network, tiny = pack("core.image_prompt.network"), pack("tests.nodes.tiny")
+    blocks = pack("core.image_prompt.attach").find_blocks(model.model.diffusion_model)
+    places = tuple(block.place for block in blocks)
+    parts = parts or {"text": True, "fine": True}
+    built = network.ImagePrompt(network.ImagePromptConfig(places=places, **parts))
+    return pack("nodes.host.image_prompt").prompt_patcher(tiny.fill(built, seed))
+
+
+def host_unet(config, weights):
+    """The host's UNet of a golden file's sizes with diffusers' weights under the host's names."""
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+    from comfy.ops import manual_cast
+
+    widths = config["block_out_channels"]
+    settings = unet_config(
+        model_channels=widths[0],
+        channel_mult=tuple(width // widths[0] for width in widths),
+        num_res_blocks=[config["layers_per_block"]] * len(widths),
+        transformer_depth=[1, 1, 1, 0],
+        transformer_depth_output=[1] * 6 + [0] * 2,
+        context_dim=config["cross_attention_dim"],
+        num_heads=config["attention_head_dim"],
+        image_size=config["sample_size"],
+    )
+    unet = UNetModel(**settings, operations=manual_cast)
+    unet_key = partial(pack("core.training.base_model").unet_key, layers=config["layers_per_block"])
+    known = {}
+    for key, weight in weights.items():
+        if re.search(r"attn_temp|norm_temp|_new|_exemplar|_global|watermark", key):
+            continue
+        known[unet_key(key)] = weight
+    unet.load_state_dict(known)
+    return unet.eval()
+
+
+def golden_weights(about):
+    """Every weight of the file's UNet, from its manifest's names; the published file lists them."""
+    import gzip
+    import json
+
+    name = about["weights"].rpartition("/")[2]
+    data = GOLDEN.parents[1] / "manifests" / f"{name}.gz"
+    shapes = json.loads(gzip.decompress(data.read_bytes()))
+    fill, prefix = pack("devtools.golden_weights").fill, about["prefix"]
+    return {key.removeprefix(prefix): t for key, t in fill(shapes, int(about["seed"]), 0.05).items()}
+
+
+def test_two_passes_in_the_hosts_unet_are_the_published_numbers():
+    path = GOLDEN / "b5_videobooth_tiny_unet_nowm.safetensors"
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    import json
+
+    data, config, weights = load_file(path), json.loads(about["config"]), golden_weights(about)
+    unet = host_unet(config, weights)
+    attach = pack("core.image_prompt.attach")
+    kept = {key: t for key, t in weights.items() if not key.startswith("watermark")}
+    prompt = pack("core.image_prompt.layouts").read_image_prompt(kept).eval()
+    state, frames = attach.PromptState(), data["z"].shape[2]
+    handles = attach.attach(prompt, unet, state, shared_norm=True)
+
+    def run(clip, text):
+        rows, state.frames = clip.transpose(1, 2).flatten(0, 1), frames
+        with torch.no_grad():
+            y = unet(
+                rows, torch.full((frames,), 500.0), text.repeat_interleave(frames, 0), transformer_options={}
+            )
+        return y.unflatten(0, (-1, frames)).transpose(1, 2)
+
+    def error(ours, reference):
+        return ((ours - reference).abs().max() / reference.abs().max()).item()
+
+    assert error(run(data["z"], data["uncond"]), data["eps_uncond"]) <= 1e-5
+    state.capture = {}
+    run(data["exemplar_t"], data["uncond"])
+    state.pictures, state.capture, state.weights = state.capture, None, torch.ones(frames, 1)
+    assert error(run(data["z"], data["cond"]), data["eps_cond"]) <= 1e-5
+    for handle in handles:
+        handle.remove()
+    assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in unet.modules()) == 0
+
+
+def test_pictures_change_the_clip_and_nothing_stays_behind():
+    model = make_model()
+    before = sample(model, **PLAIN)
+    seeing = applied(model)
+    run = sample(seeing, **PLAIN)
+    assert not same(run, before, 1e-3)
+    assert torch.equal(run, sample(seeing, **PLAIN))
+    assert hook_count(model) == 0 and torch.equal(sample(model, **PLAIN), before)
+    assert torch.equal(sample(applied(model, strength=0.0), **PLAIN), before)
+    assert not same(run, sample(applied(model, seed=9), **PLAIN), 3e-4)
+
+
+def test_only_the_positive_prompt_sees_them():
+    """With guidance 0 nothing but the negative prompt counts: the same whatever the picture."""
+    model = make_model()
+    assert same(sample(applied(model), cfg=0.0, **PLAIN), sample(applied(model, seed=9), cfg=0.0, **PLAIN))
+    one = sample(applied(model), cfg=1.0, **PLAIN)
+    assert not same(one, sample(model, cfg=1.0, **PLAIN), 1e-3)
+
+
+def test_percents_layers_and_frames_are_kept_to():
+    model = make_model()
+    before, full = sample(model, **PLAIN), sample(applied(model), **PLAIN)
+    between = sample(applied(model, start_percent=0.2, end_percent=0.4), **PLAIN)  # no step begins there
+    assert torch.equal(between, before)
+    for factors in ((1,), (2,), (4,)):
+        part = sample(applied(model, factors=factors), **PLAIN)
+        assert not same(part, before) and not same(part, full)
+    assert torch.equal(
+        sample(applied(model, factors=(8,)), **PLAIN), before
+    )  # three levels: none is that coarse
+    keys = pack("core.prompts.schedule").parse_values("0:1, 1:1, 2:0")
+    some = sample(applied(model, schedules=(keys,)), **PLAIN)
+    assert not same(some[0], before[0], 1e-3) and same(some[3], before[3])
+    assert same(some[1], full[1])
+
+
+def test_with_motion_in_either_order():
+    model, motion = make_model(), make_motion()
+    apply = pack("nodes.host.patching").apply_motion_module
+    moved = sample(apply(model, motion), **PLAIN)
+    first, last = (
+        sample(apply(applied(model), motion), **PLAIN),
+        sample(applied(apply(model, motion)), **PLAIN),
+    )
+    assert same(first, last) and not same(first, moved, 1e-3)
+
+
+def test_trained_weights_act_without_a_picture_too():
+    model = make_model()
+    apply = pack("nodes.host.image_attention").apply_image_attention
+    before, prompt = sample(model, **PLAIN), trained(make_model())
+    bare = sample(apply(model, prompt, ()), **PLAIN)
+    seen = sample(applied(model, prompt=prompt), **PLAIN)
+    assert not same(bare, before, 1e-3) and not same(seen, bare, 1e-3)
+    text = sample(apply(model, trained(make_model(), text=True), ()), **PLAIN)
+    assert not same(text, before, 1e-3)
+
+
+def windows(model, length=4, overlap=2):
+    apply = pack("nodes.host.windows").apply_context_windows
+    return apply(model, "standard_static", "flat", length, overlap, 1, False)
+
+
+def test_weights_and_positions_follow_context_windows():
+    """Frames of a window get the weights of their own numbers: frames without a picture stay as they were."""
+    model = make_model()
+    keys = pack("core.prompts.schedule").parse_values("0:0, 5:0, 6:1, 7:1")
+    some = sample(windows(applied(model, schedules=(keys,))), 8, **PLAIN)
+    before = sample(windows(model), 8, **PLAIN)
+    assert same(some[:6], before[:6])
+    assert not same(some[6:], before[6:], 1e-3)
+    late = pack("core.prompts.schedule").parse_values("0:1, 3:1, 4:0")
+    assert not torch.allclose(
+        sample(windows(applied(model, schedules=(late,), positions=0.5)), 8, **PLAIN)[:4],
+        sample(windows(applied(model, schedules=(late,))), 8, **PLAIN)[:4],
+        atol=1e-3,
+    )
+
+
+def test_many_pictures_through_windows_keep_only_those_of_one_window(monkeypatch):
+    """A picture a frame: what is held at any time is a window's, whatever the length of the clip."""
+    attention, held, passes = pack("nodes.host.image_attention"), [], []
+    original = attention.AttentionRun._look_at
+    capture = attention.AttentionRun._capture
+
+    def look_at(self, *args):
+        original(self, *args)
+        held.append(len(self._seen))
+
+    def count(self, numbers, *args):
+        passes.append(len(numbers))
+        capture(self, numbers, *args)
+
+    monkeypatch.setattr(attention.AttentionRun, "_look_at", look_at)
+    monkeypatch.setattr(attention.AttentionRun, "_capture", count)
+    Vae.encoded = 0
+    run = sample(windows(applied(make_model(), 12, placement="spread")), 12, steps=1, **PLAIN)
+    assert torch.isfinite(run).all() and Vae.encoded == 12
+    assert max(held) == 4 and len(held) == 5 and max(passes) <= attention.AT_ONCE
+    assert sum(passes) == 12  # each once a step: overlapping windows share them
+
+
+def test_another_nodes_attention_counts():
+    """Perturbed-attention guidance and its kind replace a layer's attention: there theirs is used."""
+    model, calls = make_model(), []
+
+    def replace(q, k, v, options):
+        calls.append((q.shape[1], k.shape[1]))
+        return v
+
+    seeing = applied(model)
+    seeing.set_model_attn1_replace(replace, "middle", 0)
+    sample(seeing, steps=1, **PLAIN)
+    assert calls and all(queries == keys for queries, keys in calls)
+
+
+def test_a_failed_run_leaves_the_model_clean():
+    model = make_model()
+    before = sample(model, **PLAIN)
+
+    def stop(step, *args):
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        sample(applied(model), callback=stop, **PLAIN)
+    assert hook_count(model) == 0 and torch.equal(sample(model, **PLAIN), before)
+
+
+def test_published_details():
+    model = make_model()
+    prompt = trained(model, text=True, fine=True, temporal=True)
+    run = applied(model, prompt=prompt, published=True)
+    sigma = float(run.get_model_object("model_sampling").sigma_max)
+    assert sigma == pytest.approx(157.4, abs=0.1)  # betas from 0.0001 to 0.02
+    guide = run.model_options["sampler_cfg_function"]
+    cond, uncond = torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2)
+    guided = guide({"cond": cond, "uncond": uncond, "cond_scale": 4.0})
+    assert guided[0, :, 0, 0].tolist() == [4, 4, 4, 1]
+    first = sample(run, cfg=4.0, **PLAIN)
+    assert torch.isfinite(first).all() and torch.equal(first, sample(run, cfg=4.0, **PLAIN))
+
+
+def test_mistakes_are_one_sentence():
+    model, attention = make_model(), pack("nodes.host.image_attention")
+    with pytest.raises(ValueError, match="Nothing to apply"):
+        attention.apply_image_attention(model, None, ())
+    with pytest.raises(ValueError, match="connect the checkpoint's VAE"):
+        attention.apply_image_attention(model, None, pictures())
+    with pytest.raises(ValueError, match="sees pictures already"):
+        applied(applied(model))
+    with pytest.raises(ValueError, match="end_percent is 0.2"):
+        applied(model, start_percent=0.5, end_percent=0.2)
+    with pytest.raises(ValueError, match="made for another kind of model"):
+        applied(model, prompt=trained(make_model(context_dim=32)))
+    with pytest.raises(ValueError, match="layers is '1, 3', expected some of"):
+        pack("core.image_prompt.options").parse_factors("1, 3")
+    with pytest.raises(ValueError, match="5 pictures cannot be spread over 4 frames"):
+        sample(applied(model, 5, placement="spread"), **PLAIN)
+    keys = pack("core.prompts.schedule").parse_values("0:-1")
+    with pytest.raises(ValueError, match="a value below 0"):
+        sample(applied(model, schedules=(keys,)), **PLAIN)
+    with pytest.raises(ValueError, match="3 weight schedules for 2 pictures"):
+        sample(applied(model, 2, schedules=(keys,) * 3), **PLAIN)
+    assert hook_count(model) == 0 and CONTEXT == 64

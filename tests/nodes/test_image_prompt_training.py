@@ -1,0 +1,129 @@
+"""Image prompts trained in the host: stages, what is kept, what is refused; subject data sets."""
+
+import json
+
+import pytest
+import torch
+from choreographer.tests.nodes.demo import make_demo_model
+from choreographer.tests.nodes.test_image_attention import Vae
+from choreographer.tests.nodes.test_image_prompt_nodes import ClipVision, clip, config  # noqa: F401
+from choreographer.tests.nodes.tiny import fill, hook_count, make_motion, pack, sample
+
+pytestmark = pytest.mark.usefixtures("comfy_host")
+SMALL = {"steps": 2, "learning_rate": 1e-3, "seed": 0, "frames": 2, "size": (64, 64), "clips": 2}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Output and model folders of this test's own."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "output"))
+    known = dict(folder_paths.folder_names_and_paths)
+    known["image_prompt_models"] = ([str(tmp_path / "models")], folder_paths.supported_pt_extensions)
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", known)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def start(comfy_host):
+    """An IMAGE_PROMPT_MODEL with a picture encoder, to go on from: places without weights yet."""
+    network, attach = pack("core.image_prompt.network"), pack("core.image_prompt.attach")
+    model = make_demo_model()
+    places = tuple(block.place for block in attach.find_blocks(model.model.diffusion_model))
+    built = network.ImagePrompt(network.ImagePromptConfig(places=places, mapper=config()))
+    return pack("nodes.host.image_prompt").prompt_patcher(fill(built, 7))
+
+
+def train(clip, stage, prompt, model=None, motion=None, vision=None, **changes):  # noqa: F811
+    training = pack("nodes.host.image_prompt_training")
+    settings = training.PromptTraining(stage=stage, **{**SMALL, **changes})
+    model = model or make_demo_model()
+    with torch.inference_mode():
+        return training.train_prompt(model, clip, Vae(), prompt, vision, motion, settings)
+
+
+def test_coarse_then_fine_with_motion(clip, start, folders):  # noqa: F811
+    model = make_demo_model()
+    before = sample(model)
+    coarse, curve = train(clip, "coarse", start, model, save_prefix="first")
+    assert curve.shape[0] == 1 and curve.shape[3] == 3
+    config_ = coarse.model.config
+    assert config_.text and not config_.fine and config_.mapper == start.model.config.mapper
+    assert [path.name for path in (folders / "models").iterdir()] == ["first_00001_.safetensors"]
+    motion = make_motion(mid_block=True, layers_per_block=1)
+    fine, _ = train(clip, "fine", coarse, model, motion, positions=True)
+    assert fine.model.config.fine and fine.model.config.gains
+    learnt = fine.model.places[0].picture.k.weight
+    assert not torch.equal(
+        learnt, model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn1.to_k.weight
+    )
+    assert hook_count(model) == 0 and torch.equal(sample(model), before)
+    assert not any((folders / "output").rglob("checkpoint.pt"))
+    apply = pack("nodes.host.image_attention").apply_image_attention
+    assert not torch.equal(sample(apply(model, fine, ())), before)
+
+
+def test_a_fresh_model_reads_the_given_picture_encoder(clip):  # noqa: F811
+    trained, _ = train(clip, "coarse", None, vision=ClipVision())
+    assert trained.model.config.mapper.source == 16 and trained.model.vision is None
+
+
+def test_a_fresh_model_may_bring_its_own_picture_encoder(clip):  # noqa: F811
+    trained, _ = train(clip, "joint", None)
+    assert trained.model.config.mapper.vision is not None and trained.model.config.fine
+    value = (
+        pack("nodes.image_prompt").EncodeImagePrompt.execute(torch.rand(1, 32, 32, 3), 0.0, trained).result[0]
+    )
+    assert value.tokens.shape == (1, 5, 64)
+
+
+def test_an_interrupt_keeps_what_was_learnt(clip, start, folders, monkeypatch):  # noqa: F811
+    from comfy import model_management
+
+    training = pack("nodes.host.image_prompt_training")
+
+    def interrupting(losses):
+        return lambda *_: model_management.interrupt_current_processing(True)
+
+    monkeypatch.setattr(training, "reporter", interrupting)
+    try:
+        with pytest.raises(model_management.InterruptProcessingException):
+            train(clip, "coarse", start)
+    finally:
+        model_management.interrupt_current_processing(False)
+    (kept,) = (folders / "output").rglob("checkpoint.pt")
+    assert torch.load(kept, weights_only=True)["step"] == 1
+
+
+def test_what_does_not_belong_together_is_refused(clip, start):  # noqa: F811
+    with pytest.raises(ValueError, match="Real clips need a picture encoder"):
+        train(clip, "coarse", None, dataset="somewhere")
+    with pytest.raises(ValueError, match="There is no text encoder"):
+        train(None, "coarse", start)
+    with pytest.raises(ValueError, match="There is no data set"):
+        train(clip, "coarse", start, dataset="nowhere")
+
+
+def test_the_data_set_node(folders):
+    from PIL import Image
+
+    videos = folders / "videos"
+    videos.mkdir()
+    frames = [Image.new("RGB", (64, 64), (40 * n, 0, 0)) for n in range(3)]
+    frames[0].save(videos / "a.webp", save_all=True, append_images=frames[1:])
+    (videos / "a.txt").write_text("a dog runs")
+    (videos / "a.boxes.json").write_text(json.dumps({"0": [8, 8, 40, 40]}))
+    run = pack("nodes.image_prompt_training").BuildSubjectDataSet.execute
+    path, report = run(str(videos), "set", "dog: dog", "known", 10, 0.6).result
+    assert report.splitlines() == ["1 kept, 0 no caption, 0 no key word, 0 no box", "a.webp: 1 boxes"]
+    assert str(folders / "output" / "set") in path
+    faces = run(str(videos), "set", "dog = face: dog", "faces", 10, 0.6).result[1]
+    assert "1 no box" in faces
+    for values, message in (
+        (("", "set", "dog: dog", "known"), "videos is '', expected a folder"),
+        ((str(videos), "../up", "dog: dog", "known"), "expected a name inside"),
+        ((str(videos), "set", "dog: dog", "model"), "source is '', expected the folder that the model is in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(*values, 10, 0.6)

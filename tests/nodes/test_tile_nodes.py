@@ -1,0 +1,177 @@
+"""Refine Tiles in a real host: what agrees, what stays bit for bit, what it costs, what is refused."""
+
+import pytest
+import torch
+from choreographer.tests.nodes.clips import FRAMES, HEIGHT, WIDTH, Vae, call, clip
+from choreographer.tests.nodes.memory import PeakMemory
+from choreographer.tests.nodes.tiny import make_cond, make_model, make_motion, pack, sample
+
+pytestmark = pytest.mark.usefixtures("comfy_host")
+
+
+@pytest.fixture(scope="module")
+def model(comfy_host):
+    """A ModelPatcher of the tiny UNet."""
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def moving(model):
+    """The same with a motion module."""
+    return pack("nodes.host.patching").apply_motion_module(model, make_motion())
+
+
+def tiles(model, images, upscale_model=None, positive=None, **changes):
+    values = {
+        "seed": 3, "gamma": 0.15, "steps": 2, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal",
+        "denoise": 0.5, "tile_size": 512, "overlap": 16, "weights": "gaussian", **changes,
+    }  # fmt: skip
+    scale = values.pop("scale", 1.0)
+    positive = make_cond(11) if positive is None else positive
+    node = pack("nodes.refine").RefineTiles
+    args = (images, scale, model, Vae(), positive, make_cond(12), *values.values())
+    return call(node, *args, upscale_model=upscale_model)[0]
+
+
+def test_denoise_zero_is_the_clip_and_scale_enlarges_it(model):
+    images = clip(2)
+    assert tiles(model, images, denoise=0.0) is images
+    larger = tiles(model, images, denoise=0.0, scale=1.5)
+    assert larger.shape == (2, 96, 144, 3)
+    odd = tiles(model, images[:, :61, :91], tile_size=64)
+    assert odd.shape == (2, 61, 91, 3), "any size"
+
+
+def test_one_tile_is_plain_sampling_bit_for_bit(model, moving):
+    apply, options = pack("nodes.host.tiles").apply_tiles, pack("nodes.host.tiles").TileOptions
+    for kind in (model, moving):
+        plain = sample(kind, FRAMES)
+        assert torch.equal(sample(apply(kind, options(8, 2)), FRAMES), plain)
+        assert not torch.equal(sample(apply(kind, options(6, 2)), FRAMES), plain)
+        assert torch.equal(sample(kind, FRAMES), plain), "the model itself is as before"
+
+
+def test_memory_at_four_times_the_area_is_that_of_a_tile_and_the_latents(moving):
+    """A large clip in tiles of 12x12 latents against a clip of that size, by the same sampler."""
+    host, peaks, frames = pack("nodes.host.tiles"), {}, 3
+    tiled = host.apply_tiles(moving, host.TileOptions(12, 0))
+    for name, kind, size in (("one", moving, 12), ("tiled", tiled, 24), ("whole", moving, 24)):
+        sample(kind, frames, steps=1, size=4)  # loads the model
+        with PeakMemory() as memory:
+            sample(kind, frames, steps=1, size=size)
+        peaks[name] = memory.peak
+    latents = 8 * frames * 4 * 24 * 24 * 4  # noise, picture, their sum, predictions
+    assert peaks["tiled"] < 1.3 * peaks["one"] + latents, peaks
+    assert peaks["whole"] > 2.5 * peaks["one"], "what it would be without tiles"
+
+
+def test_every_model_call_sees_a_tile_of_the_whole_clip_and_the_sampler_the_large_latent(model, moving):
+    options, seen = pack("nodes.host.tiles").TileOptions(8, 2), []
+    patched = pack("nodes.host.tiles").apply_tiles(moving, options)
+    patched.set_model_unet_function_wrapper(
+        lambda f, a: seen.append(a["input"].shape) or f(a["input"], a["timestep"], **a["c"])
+    )
+    large = []
+    made = sample(
+        patched, FRAMES, size=12, steps=2, callback=lambda step, x0, x, total: large.append(x0.shape)
+    )
+    assert made.shape == (FRAMES, 4, 12, 12) and large == [made.shape] * 2
+    assert set(seen) == {(2 * FRAMES, 4, 8, 8)} and len(seen) == 2 * 4
+
+
+def test_tiles_of_a_model_without_context_across_space_are_the_whole(model):
+    """Where each latent's prediction depends on itself alone, tiles and overlaps change nothing."""
+    apply, options = pack("nodes.host.tiles").apply_tiles, pack("nodes.host.tiles").TileOptions
+    local = model.clone()
+    local.set_model_unet_function_wrapper(lambda f, a: a["input"] * 0.9 + a["c"]["c_crossattn"].mean())
+    whole = sample(local, 2, size=20)
+    for kind in ("gaussian", "linear"):
+        assert torch.allclose(sample(apply(local, options(8, 3, kind)), 2, size=20), whole, atol=1e-5)
+
+
+def test_masks_of_conditions_are_cut_with_the_tile(model):
+    apply, options = pack("nodes.host.tiles").apply_tiles, pack("nodes.host.tiles").TileOptions
+    local = model.clone()
+    local.set_model_unet_function_wrapper(
+        lambda f, a: torch.zeros_like(a["input"]) + a["c"]["c_crossattn"].mean((1, 2)).view(-1, 1, 1, 1)
+    )
+    left, right = torch.zeros(1, 160, 160), torch.zeros(1, 160, 160)
+    left[..., :80], right[..., 80:] = 1, 1
+    prompt = [[make_cond(11)[0][0], {"mask": left}], [make_cond(13)[0][0] + 2, {"mask": right}]]
+    whole = sample(local, 2, size=20, positive=prompt, cfg=1.0)
+    tiled = sample(apply(local, options(8, 3)), 2, size=20, positive=prompt, cfg=1.0)
+    assert (
+        torch.allclose(tiled, whole, atol=1e-5) and float(whole[..., 0].mean() - whole[..., -1].mean()) != 0
+    )
+
+
+def make_control(seen):
+    from comfy.controlnet import ControlBase
+
+    class Watch(ControlBase):
+        def get_control(self, x_noisy, t, cond, batched_number, transformer_options):
+            seen.append((x_noisy.shape, self.cond_hint_original.clone()))
+            return None
+
+        def copy(self):
+            c = Watch()
+            self.copy_to(c)
+            return c
+
+    return Watch()
+
+
+def test_a_tile_controlnet_gets_the_tiles_own_pixels(model):
+    seen, images = [], clip(2)
+    control = make_control(seen)
+    node = pack("nodes.refine").RefineTiles
+    args = (images, 1.0, model, Vae(), make_cond(11), make_cond(12), 3, 0.0, 2, 3.0, "euler", "normal", 1.0)
+    call(node, *args, 48, 16, "gaussian", control_net=control, control_strength=0.7)
+    assert {shape[-2:] for shape, _ in seen} == {(6, 6)} and len(seen) == 2 * 6
+    planes, tiling = images.movedim(-1, 1), pack("core.refine.tiles").Tiling(64, 96, 48, 16)
+    for (_, hint), tile in zip(seen, tiling.tiles, strict=False):
+        assert torch.equal(hint, tile.of(planes))
+    assert control.cond_hint_original is None, "the control itself is as before"
+
+
+def test_what_tiles_cannot_take_is_said(model):
+    with pytest.raises(ValueError, match="overlap is 64, expected 0 to 63"):
+        tiles(model, clip(2), overlap=512)
+    area = [[make_cond(11)[0][0], {"area": (4, 4, 0, 0), "strength": 1.0}]]
+    with pytest.raises(ValueError, match="cannot be divided into tiles"):
+        tiles(model, clip(2), tile_size=64, positive=area)
+
+
+def test_an_interrupt_stops_between_tiles(model):
+    import comfy.model_management as management
+
+    host, calls = pack("nodes.host.tiles"), []
+    patched = host.apply_tiles(model, host.TileOptions(6, 2))
+
+    def watch(f, a):
+        calls.append(1)
+        management.interrupt_current_processing()
+        return f(a["input"], a["timestep"], **a["c"])
+
+    patched.set_model_unet_function_wrapper(watch)
+    with pytest.raises(management.InterruptProcessingException):
+        sample(patched, 2, size=12)
+    assert len(calls) == 1
+
+
+def test_an_upscale_model_goes_first_frame_by_frame(model):
+    class Double:
+        scale, seen = 2, []
+
+        def to(self, device):
+            return self
+
+        def __call__(self, picture):
+            self.seen.append(tuple(picture.shape))
+            return torch.nn.functional.interpolate(picture, scale_factor=2)
+
+    upscaler, images = Double(), clip(3)
+    made = tiles(model, images, upscaler, scale=1.5, denoise=0.0)
+    assert made.shape == (3, 96, 144, 3) and upscaler.seen == [(1, 3, HEIGHT, WIDTH)] * 3
+    exact = tiles(model, images, upscaler, scale=2.0, denoise=0.0)
+    assert torch.allclose(exact[:, ::2, ::2], images, atol=1e-6)
