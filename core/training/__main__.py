@@ -31,6 +31,7 @@ from . import ablation, autoencoder, control, flow_recipes, image_prompt_recipes
 from .base_model import Words, checkpoint_parts, checkpoint_tensors
 from .diffusion import Batch, Family, train_base, train_motion
 from .loop import Plan
+from .word_table import pack_words
 
 CHECKPOINT = Path("checkpoints") / "choreographer_demo.safetensors"
 IMAGE_CONTROL = "image_control.safetensors"
@@ -213,10 +214,11 @@ def _export(options):
 
     weights = _weights(options.start)
     pair = [load_file(options.autoencoder / f"{n}.safetensors") for n in ("encoder", "decoder")]
-    tensors = checkpoint_tensors(weights["unet"], weights["text"], *pair)
+    tensors = pack_words(checkpoint_tensors(weights["unet"], weights["text"], *pair))
     target = options.folder / CHECKPOINT
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in tensors.items()}, target.with_suffix(".part"))
+    halves = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
+    save_file(halves, target.with_suffix(".part"))
     target.with_suffix(".part").replace(target)
     motion = options.folder / MOTION
     motion.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,9 @@ import re
 
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn import Linear, functional
+
+from .word_table import unpack_words
 
 WIDTHS = (64, 128, 128)
 CONTEXT = 64
@@ -95,7 +97,7 @@ class CaptionProbe(nn.Module):
         super().__init__()
         pairs = sorted({pair for text in captions for pair in word_pairs(text)})
         self.places = {pair: place for place, pair in enumerate(pairs)}
-        self.linear = nn.Linear(CONTEXT, len(pairs))
+        self.linear = Linear(CONTEXT, len(pairs))
         nn.init.constant_(self.linear.bias, -4)  # a text has few of all pairs
 
     def forward(self, context, texts):
@@ -184,6 +186,7 @@ def checkpoint_parts(tensors, unet, text_encoder):
 
     `unet` and `text_encoder` are state dicts whose keys say what to look for; a missing tensor is a KeyError.
     """
+    tensors = unpack_words(tensors, TEXT_CONFIG["vocab_size"])
     text = "cond_stage_model.transformer.text_model."
     parts = {
         "unet": {key: tensors[f"model.diffusion_model.{unet_key(key)}"] for key in unet},

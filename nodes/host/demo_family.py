@@ -9,6 +9,7 @@ from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
 from comfy.supported_models_base import ClipTarget
 
 from ...core.training.base_model import CONTEXT, HEADS, TEXT_CONFIG, WIDTHS
+from ...core.training.word_table import unpack_words
 
 
 class DemoTokenizer(SDTokenizer):
@@ -55,6 +56,10 @@ class DemoFamily(comfy.supported_models.SD15):
         "use_temporal_attention": False,
     }
     unet_extra_config = {"num_heads": HEADS, "num_head_channels": -1}
+
+    def process_clip_state_dict(self, state_dict):
+        """The text encoder's tensors as the host names them, with all rows of the token table."""
+        return super().process_clip_state_dict(unpack_words(state_dict, TEXT_CONFIG["vocab_size"]))
 
     def clip_target(self, state_dict=None):
         """Tokenizer and text encoder classes."""

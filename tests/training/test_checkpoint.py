@@ -105,3 +105,27 @@ def test_a_stock_sd15_is_still_recognised_as_itself(comfy_host):
               "adm_in_channels": None,
               "use_temporal_attention": False}  # fmt: skip
     assert type(comfy.model_detection.model_config_from_unet_config(config, {})).__name__ == "SD15"
+
+
+def test_a_packed_token_table_loads_with_nothing_for_unknown_words(parts, tmp_path, comfy_host):
+    import folder_paths
+    from safetensors.torch import load_file, save_file
+
+    import nodes
+
+    words = pack("core.training.word_table")
+    tensors = load_file(write_checkpoint(parts, tmp_path / "whole.safetensors"))
+    with pytest.raises(ValueError, match="has not been trained"):
+        words.pack_words(tensors)
+    tensors[words.TABLE][[736, 49406, 49407]] *= 10  # as if training had met these
+    packed = words.pack_words(tensors)
+    assert packed[words.ROWS].tolist() == [736, 49406, 49407] and packed[words.TABLE].shape == (3, 64)
+    full = words.unpack_words(packed, 49408)
+    assert full.keys() == tensors.keys() and torch.equal(full[words.TABLE][736], tensors[words.TABLE][736])
+    save_file(packed, tmp_path / "packed.safetensors")
+    folder_paths.add_model_folder_path("checkpoints", str(tmp_path))
+    with torch.inference_mode():
+        _, clip, _ = nodes.CheckpointLoaderSimple().load_checkpoint("packed.safetensors")
+        loaded = next(v for k, v in clip.get_sd().items() if k.endswith("token_embedding.weight"))
+    assert torch.equal(loaded.float(), full[words.TABLE].to(loaded.dtype).float())
+    assert loaded[736].abs().sum() > 0 and loaded[737].abs().sum() == 0
