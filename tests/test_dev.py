@@ -93,3 +93,31 @@ def test_golden_files_of_other_sizes_are_checked_and_wrong_ones_fail(tmp_path):
     assert done.returncode == 1
     assert "FAILS: cov_0.35" in done.stdout and done.stdout.count("FAILS") == 3
     assert golden(tmp_path / "none").returncode == 2
+
+
+def test_all_tests_run_in_two_processes_and_each_failure_counts(monkeypatch, capfdbinary):
+    spec = importlib.util.spec_from_file_location("choreographer_dev_tests", ROOT / "dev.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(module)
+    ran, codes = [], {}
+
+    def run_module(_environment, _module, arguments, output=None):
+        ran.append(tuple(arguments))
+        if output is not None:
+            output.write(b"in the host")
+        return codes.get(arguments[0], 0)
+
+    monkeypatch.setattr(module, "run_module", run_module)
+    assert module.run_tests(None, ["-k", "web"]) == 0 and ran == [("-k", "web")]
+    ran.clear()
+    assert module.run_tests(None, []) == 0
+    assert set(ran) == {
+        ("tests/host", "tests/web"),
+        ("tests", "--ignore=tests/host", "--ignore=tests/web"),
+    }
+    assert b"in the host" in capfdbinary.readouterr().out
+    for failing in ("tests", "tests/host"):
+        codes.clear()
+        codes[failing] = 1
+        assert module.run_tests(None, []) == 1
