@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import Linear, functional
 
 LOWEST, SPAN = 0.001, 0.99  # alpha is kept off 0 and 1: LOWEST + SPAN * (0..1)
 
@@ -58,7 +58,7 @@ class Perceptron(nn.Module):
         first = 2 * inputs * octaves if octaves else inputs
         widths = [first] + [hidden + (first if i in skips else 0) for i in range(1, layers)]
         ends = [hidden] * (layers - 1) + [outputs]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, ends, strict=True))
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in zip(widths, ends, strict=True))
 
     def forward(self, points: Tensor) -> Tensor:
         """Map (N, inputs) to (N, outputs) in -1..1."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn import Conv2d
 
 from ..data.render import render_images
 from ..data.scene import sample_scene
@@ -20,7 +21,7 @@ WIDTH = 64
 
 
 def _conv(inside, outside, **options):
-    return nn.Conv2d(inside, outside, 3, padding=1, **options)
+    return Conv2d(inside, outside, 3, padding=1, **options)
 
 
 class _Block(nn.Module):

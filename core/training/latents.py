@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import autocast
 
 from ..data.render import render_images
 from ..data.scene import DIRECTIONS, reversed_caption, sample_scene
@@ -22,7 +23,7 @@ def encode_images(encoder, images, batch=16):
     """(N, H, W, 3) float32 0..1 -> latents (N, 4, H/8, W/8) fp16, computed in bf16."""
     device = next(encoder.parameters()).device
     out = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), autocast(device.type, torch.bfloat16):
         for start in range(0, len(images), batch):
             x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2)
             x = x.to(device, memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import autocast
 
 from .curve import draw_curve
 
@@ -190,7 +191,7 @@ def bar(step, steps, losses, seconds):
 def _autocast(device, precision):
     if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    return autocast(device.type, torch.bfloat16)
 
 
 def _accelerator():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import Linear, functional
 
 from ..image_prompt.network import MapperConfig
 from ..image_prompt.vision import VisionConfig, VisionTower, standardized
@@ -28,7 +28,7 @@ class PictureClassifier(nn.Module):
         """`sizes`: how many values each attribute has."""
         super().__init__()
         self.tower = VisionTower(config)
-        self.heads = nn.ModuleDict({name: nn.Linear(config.width, size) for name, size in sizes.items()})
+        self.heads = nn.ModuleDict({name: Linear(config.width, size) for name, size in sizes.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Pictures B x 3 x S x S in 0..1 -> logits of every attribute."""

@@ -155,10 +155,11 @@ def test_what_moves_is_told_from_the_tracks(kind):
 
 HUB = """
 import torch
+from torch.nn import Linear
 class Predictor(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.model = torch.nn.Linear(2, 1, bias=False)
+        self.model = Linear(2, 1, bias=False)
     def forward(self, video, queries):
         assert video.shape[:3] == (1, 4, 3) and video.max() > 1 and (queries[..., 0] == 0).all()
         step = torch.arange(4)[:, None, None] * self.model.weight

@@ -6,6 +6,7 @@ from choreographer.core.motion.attach import MotionState, attach
 from choreographer.core.motion.model import MotionConfig, MotionModel
 from choreographer.core.motion.shared_norm import share_norms, shared_norm_targets
 from choreographer.core.motion.sites import find_sites
+from torch.nn import Linear
 
 SD15 = (320, 640, 1280, 1280)
 
@@ -63,7 +64,7 @@ def test_other_depths_and_widths(comfy_host, mult, depth):
 
 def test_a_model_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="got Linear"):
-        find_sites(torch.nn.Linear(2, 2), False)
+        find_sites(Linear(2, 2), False)
 
 
 def test_hooks_act_only_while_attached_and_active(small):

@@ -5,6 +5,7 @@ import gc
 import pytest
 import torch
 from choreographer.tests.nodes.tiny import hook_count, make_cond, make_model, make_motion, pack, sample
+from torch.nn import Linear
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 
@@ -346,7 +347,7 @@ def test_modules_that_do_not_fit():
         ValueError, match="the model is SDXL; motion modules are made for Stable Diffusion 1.5"
     ):
         moved(model, make_motion(widths=(128, 128, 128)))
-    model.model.diffusion_model = torch.nn.Linear(2, 2)
+    model.model.diffusion_model = Linear(2, 2)
     with pytest.raises(ValueError, match="attach to a Stable Diffusion UNet"):
         moved(model)
 

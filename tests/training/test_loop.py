@@ -13,13 +13,14 @@ from choreographer.core.training.latents import Latents, draw_scene
 from choreographer.core.training.loop import Plan, Trainer, step_seed
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import Linear
 
 STEPS = 9
 
 
 def trainer(folder, steps=STEPS, stop=None, progress=None, **changes):
     torch.manual_seed(1)
-    module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 5))
+    module = nn.Sequential(Linear(5, 8), nn.ReLU(), Linear(8, 5))
     module[2].bias.requires_grad_(False)
 
     def loss(step, generator):
@@ -72,11 +73,11 @@ def test_training_learns_and_leaves_frozen_weights(tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     trainer(tmp_path).run()
-    other = Trainer({"other": nn.Linear(2, 2)}, None, Plan(1, tmp_path))
+    other = Trainer({"other": Linear(2, 2)}, None, Plan(1, tmp_path))
     with pytest.raises(ValueError, match="belongs to another model"):
         other.resume()
     with pytest.raises(ValueError, match="Nothing to train"):
-        Trainer({"net": nn.Linear(2, 2).requires_grad_(False)}, None, Plan(1, tmp_path))
+        Trainer({"net": Linear(2, 2).requires_grad_(False)}, None, Plan(1, tmp_path))
 
 
 def test_each_step_has_its_own_seed():

@@ -8,16 +8,18 @@ import sys
 from pathlib import Path
 
 import torch
+from torch.nn import Linear
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys
 from pathlib import Path
 import torch
+from torch.nn import Linear
 from core.training.loop import Plan, Trainer
 
 torch.manual_seed(0)
-model = torch.nn.ModuleDict({"used": torch.nn.Linear(4, 1), "seldom": torch.nn.Linear(4, 1)})
+model = torch.nn.ModuleDict({"used": Linear(4, 1), "seldom": Linear(4, 1)})
 
 def loss(step, generator):
     x = torch.randn(8, 4, generator=generator)
@@ -52,7 +54,7 @@ def test_processes_end_with_the_same_weights_and_one_checkpoint(tmp_path):
     assert [run.returncode for run in runs] == [0, 0]
     assert weights[0] == weights[1]
     torch.manual_seed(0)
-    start = torch.nn.ModuleDict({"used": torch.nn.Linear(4, 1), "seldom": torch.nn.Linear(4, 1)})
+    start = torch.nn.ModuleDict({"used": Linear(4, 1), "seldom": Linear(4, 1)})
     moved = [
         (p.detach().flatten() - torch.tensor(w)).abs().max().item()
         for p, w in zip(start.parameters(), weights[0], strict=True)
