@@ -4,9 +4,9 @@ from comfy_api.latest import io
 
 from ..core.atlas.fit import AtlasSettings
 from ..core.atlas.propagate import enlarged, propagate
-from ..core.noise import SEED_RANGE
 from .host.atlas import apply_atlas_guidance, build_atlas, clip_quality, rendered
 from .host.feedback import FeedbackOptions, parse_percents
+from .inputs import amount_input, seed_input
 from .sockets import ATLAS, KEYFRAMES
 
 CATEGORY = "Choreographer/Atlas"
@@ -34,17 +34,6 @@ def _steps(default: int) -> io.Int.Input:
     )
 
 
-def _seed() -> io.Int.Input:
-    return io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=SEED_RANGE - 1,
-        control_after_generate=True,
-        tooltip="Seed of the fit.",
-    )
-
-
 class BuildAtlas(io.ComfyNode):
     """A clip as an ATLAS."""
 
@@ -56,12 +45,12 @@ class BuildAtlas(io.ComfyNode):
             display_name="Build Atlas",
             category=CATEGORY,
             description="Unwrap a clip into one picture of its background and one of its foreground, "
-            "together "
-            "with where each pixel of each frame lies in them. Takes about a minute for 16 small frames.",
+            "together with where each pixel of each frame lies in them. Takes about a minute for 16 small "
+            "frames.",
             inputs=[
                 _clip("The clip, in order, without cuts."),
                 _steps(400),
-                _seed(),
+                seed_input("Seed of the fit."),
                 _masks(
                     "Where the foreground is, one mask a frame, from any source. Without masks the atlas has "
                     "one layer."
@@ -94,9 +83,8 @@ class AtlasToImages(io.ComfyNode):
             node_id="ChoreoAtlasToImages",
             display_name="Atlas to Images",
             category=CATEGORY,
-            description="The layers of an atlas as ordinary images: paint on them, or run any image "
-            "workflow on "
-            "them, then 'Render Atlas'.",
+            description="The layers of an atlas as ordinary images: paint on them, or run any image workflow "
+            "on them, then 'Render Atlas'.",
             inputs=[
                 _atlas(),
                 io.Int.Input(
@@ -135,9 +123,8 @@ class RenderAtlas(io.ComfyNode):
             node_id="ChoreoRenderAtlas",
             display_name="Render Atlas",
             category=CATEGORY,
-            description="Make the clip again from an atlas, with edited layers: what was painted once "
-            "moves with "
-            "the clip and is hidden where something is in front of it.",
+            description="Make the clip again from an atlas, with edited layers: what was painted once moves "
+            "with the clip and is hidden where something is in front of it.",
             inputs=[
                 _atlas(),
                 io.Image.Input(
@@ -211,9 +198,8 @@ class AtlasGuidance(io.ComfyNode):
             display_name="Atlas Guidance (experimental)",
             category=CATEGORY,
             is_experimental=True,
-            description="Steady a clip while it is sampled: at chosen points the predicted clip is "
-            "decoded, an "
-            "atlas is fitted whose pictures come from its first frames, and all frames are pulled to it.",
+            description="Steady a clip while it is sampled: at chosen points the predicted clip is decoded, "
+            "an atlas is fitted whose pictures come from its first frames, and all frames are pulled to it.",
             inputs=[
                 io.Model.Input("model", tooltip="The model, before or after 'Apply Motion Module'."),
                 io.Vae.Input("vae", tooltip="The VAE of the model."),
@@ -223,13 +209,8 @@ class AtlasGuidance(io.ComfyNode):
                     tooltip="When in sampling, as in 0.4, 0.7: 0 = start, 1 = the last step. Each costs a "
                     "decoding, a fit and two encodings.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How far predictions are pulled: 0 = not at all, 1 = all the way.",
+                amount_input(
+                    "strength", 0.5, "How far predictions are pulled: 0 = not at all, 1 = all the way."
                 ),
                 io.Int.Input(
                     "first_frames",
@@ -239,7 +220,7 @@ class AtlasGuidance(io.ComfyNode):
                     tooltip="How many first frames colour the atlas; later ones follow them. 0 = all frames.",
                 ),
                 _steps(100),
-                _seed(),
+                seed_input("Seed of the fit."),
                 _masks("Where the foreground will be, one mask a frame. Without masks one layer is fitted."),
             ],
             outputs=[

@@ -6,9 +6,11 @@ from ..core.control.lora import MIXES, LoraMix
 from ..core.guidance import FORMS
 from ..core.prompts.schedule import check_range, parse_values, values_at
 from .host import files
-from .host.control import ControlOptions, VideoControl, apply_control, load_control_file
+from .host.clip_control import ControlOptions
+from .host.control import VideoControl, apply_control, load_control_file
 from .host.guidance import GuiderOptions, camera_free_guider
 from .host.hints import FlowHint, KeyframeHint
+from .inputs import amount_input, choice_input, percent_inputs, strength_schedule_input, text_input
 from .sockets import FLOW_MAP, KEYFRAMES, VIDEO_CONTROLNET
 
 CATEGORY = "Choreographer/Control"
@@ -81,36 +83,6 @@ def _conditionings() -> list:
     ]
 
 
-def _number(name: str, default: float, most: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=most, step=0.01, tooltip=tooltip)
-
-
-def _schedule(name: str, tooltip: str) -> io.String.Input:
-    return io.String.Input(name, default="", optional=True, tooltip=tooltip)
-
-
-def _percents(what: str) -> list:
-    return [
-        _number("start_percent", 0.0, 1.0, f"When in sampling {what} begins: 0 = the first, noisiest step."),
-        _number("end_percent", 1.0, 1.0, f"When in sampling {what} ends: 1 = with the last step."),
-    ]
-
-
-def _strength_and_when() -> list:
-    return [
-        _number("strength", 1.0, 10.0, "How strongly the ControlNet acts: 0 = not at all, 1 = as trained."),
-        *_percents("the ControlNet's action"),
-    ]
-
-
-def _strength_schedule() -> io.String.Input:
-    return _schedule(
-        "strength_schedule",
-        "Strength at frames, as in 0:1.0, 8:0.5; frames between blend, and 'strength' multiplies all. "
-        "Empty = the same for every frame.",
-    )
-
-
 def _controlled() -> list:
     return [
         io.Conditioning.Output(display_name="positive", tooltip="The prompt with the ControlNet on it."),
@@ -118,6 +90,18 @@ def _controlled() -> list:
             display_name="negative", tooltip="The negative prompt with the ControlNet on it."
         ),
     ]
+
+
+def _percents(what: str) -> list:
+    return percent_inputs(
+        f"When in sampling {what} begins: 0 = the first, noisiest step.",
+        f"When in sampling {what} ends: 1 = with the last step.",
+    )
+
+
+def _strength_and_when() -> list:
+    tooltip = "How strongly the ControlNet acts: 0 = not at all, 1 = as trained."
+    return [amount_input("strength", 1.0, tooltip, most=10.0), *_percents("the ControlNet's action")]
 
 
 def _options(strength, start_percent, end_percent, strength_schedule) -> ControlOptions:
@@ -150,7 +134,7 @@ class ApplyImageControlNet(io.ComfyNode):
                 io.Vae.Input(
                     "vae", optional=True, tooltip="The model's VAE. Only scribble nets work without it."
                 ),
-                _strength_schedule(),
+                strength_schedule_input(),
             ],
             outputs=_controlled(),
         )
@@ -186,22 +170,22 @@ class ApplyTrajectoryControlNet(io.ComfyNode):
                     "flow_map",
                     tooltip="The trajectories as motion of every pixel, for the clip's frames and size.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "mode",
-                    options=[*reversed(MIXES), MIX],
+                    [*reversed(MIXES), MIX],
+                    "What follows the trajectories. object: the things under them. camera: the view. base: "
+                    "whatever the base net makes of them. mix: both LoRAs by their weights.",
                     default="object",
-                    tooltip="What follows the trajectories. object: the things under them. camera: the view. "
-                    "base: whatever the base net makes of them. mix: both LoRAs by their weights.",
                 ),
-                _number("camera_weight", 1.0, 2.0, "Mode mix: how much of the camera LoRA acts."),
-                _number("object_weight", 1.0, 2.0, "Mode mix: how much of the object LoRA acts."),
+                amount_input("camera_weight", 1.0, "Mode mix: how much of the camera LoRA acts.", most=2.0),
+                amount_input("object_weight", 1.0, "Mode mix: how much of the object LoRA acts.", most=2.0),
                 *_strength_and_when(),
-                _strength_schedule(),
-                _schedule(
+                strength_schedule_input(),
+                text_input(
                     "camera_schedule",
                     "Mode mix: camera weight at frames, as in 0:1, 8:0, times camera_weight.",
                 ),
-                _schedule(
+                text_input(
                     "object_schedule",
                     "Mode mix: object weight at frames, as in 0:0, 8:1, times object_weight.",
                 ),
@@ -250,19 +234,18 @@ class CameraFreeGuider(io.ComfyNode):
                     "positive", tooltip="From 'Apply Trajectory ControlNet' in mode object, camera or mix."
                 ),
                 io.Conditioning.Input("negative", tooltip="From the same node."),
-                _number("cfg", 8.5, 100.0, "How strongly the prompt acts, as in every sampler."),
-                _number(
+                amount_input("cfg", 8.5, "How strongly the prompt acts, as in every sampler.", most=100.0),
+                amount_input(
                     "trajectory_scale",
                     1.5,
-                    20.0,
                     "How much of the LoRA's change is added: 0 = none, the base net alone; 1 = once.",
+                    most=20.0,
                 ),
-                io.Combo.Input(
+                choice_input(
                     "form",
-                    options=list(FORMS),
-                    default=FORMS[0],
-                    tooltip="eq5: the paper's Eq. 5, three evaluations a step. extrapolate: both nets are "
-                    "guided by cfg first, four evaluations a step; there 1 is the LoRA as it is.",
+                    FORMS,
+                    "eq5: the paper's Eq. 5, three evaluations a step. extrapolate: both nets are guided by "
+                    "cfg first, four evaluations a step; there 1 is the LoRA as it is.",
                 ),
                 *_percents("the amplification"),
             ],

@@ -9,12 +9,11 @@ from ..core.control_modes.residual import THRESHOLD, WAYS
 from ..core.control_modes.sequence import SEQUENCES, control_sequence, interpolate_maps
 from ..core.fusion.stream import Fusion
 from ..core.keyframes import parse_frames, spread_frames
-from ..core.noise import SEED_RANGE
 from .host.control_maps import blended, residual_noise, steadied
 from .host.progress import reporter
+from .inputs import MOST_FRAMES, amount_input, choice_input, frames_input, seed_input
 
 CATEGORY = "Choreographer/Control Sequences"
-MOST_FRAMES = 4096
 
 
 def thresholds() -> list:
@@ -62,16 +61,14 @@ class EdgeMaps(io.ComfyNode):
             display_name="Edge Maps",
             category=CATEGORY,
             description="Edges of every frame of a clip, white on black, for ControlNets. No model needed; "
-            "for "
-            "depth, poses and the like use a preprocessor pack.",
+            "for depth, poses and the like use a preprocessor pack.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip, or any batch of images."),
-                io.Combo.Input(
+                choice_input(
                     "method",
-                    options=list(METHODS),
-                    default=METHODS[0],
-                    tooltip="canny: thin lines. soft: how steep the picture is, as grey. lines: straight "
-                    "segments only.",
+                    METHODS,
+                    "canny: thin lines. soft: how steep the picture is, as grey. lines: straight segments "
+                    "only.",
                 ),
                 *thresholds(),
             ],
@@ -95,19 +92,16 @@ class ControlSequence(io.ComfyNode):
             display_name="Control Sequence",
             category=CATEGORY,
             description="Choose which map steers which frame of a clip: its own, the one before, or a "
-            "mixture. "
-            "For ControlNets on a whole clip, with or without a motion module.",
+            "mixture. For ControlNets on a whole clip, with or without a motion module.",
             inputs=[
                 _maps("Maps of the source clip, one a frame: edges, depth, poses."),
-                io.Combo.Input(
+                choice_input(
                     "mode",
-                    options=list(SEQUENCES),
-                    default=SEQUENCES[0],
-                    tooltip="per frame: each frame its own map. previous frame: the map of the one before. "
+                    SEQUENCES,
+                    "per frame: each frame its own map. previous frame: the map of the one before. "
                     "interpolated: the one before mixed with its own, more of its own towards the end. "
-                    "between "
-                    "keyframes: every few frames a map, mixed between. along flow: the same, moved as the "
-                    "source moves, so lines stay single.",
+                    "between keyframes: every few frames a map, mixed between. along flow: the same, moved "
+                    "as the source moves, so lines stay single.",
                 ),
                 io.Int.Input(
                     "spacing",
@@ -146,16 +140,12 @@ class InterpolateMaps(io.ComfyNode):
                     "at",
                     default="",
                     tooltip="The frame of each map, as in 0, 8, 15. Empty = spread evenly, first and last "
-                    "frame "
-                    "included.",
+                    "frame included.",
                 ),
-                io.Int.Input(
-                    "frames", default=16, min=1, max=MOST_FRAMES, tooltip="Frames of the clip to make."
-                ),
+                frames_input("Frames of the clip to make."),
                 _source(
                     "A clip of that many frames that moves as the maps should. With it maps are moved, "
-                    "without "
-                    "it they are mixed where they are."
+                    "without it they are mixed where they are."
                 ),
             ],
             outputs=[_made("A map for every frame; the given ones come out as they are.")],
@@ -190,16 +180,12 @@ class StabiliseMaps(io.ComfyNode):
                     min=0,
                     max=64,
                     tooltip="Frames before and after that each map is averaged with. More is steadier and "
-                    "blurs "
-                    "more.",
+                    "blurs more.",
                 ),
-                io.Float.Input(
+                amount_input(
                     "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much neighbours count: 0 = not at all, 1 = as much as the frame itself.",
+                    1.0,
+                    "How much neighbours count: 0 = not at all, 1 = as much as the frame itself.",
                 ),
                 io.Boolean.Input(
                     "level",
@@ -233,20 +219,17 @@ class FlowBlendNode(io.ComfyNode):
             "that flow can be trusted. Steadies clips that were made frame by frame.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip, in order."),
-                io.Float.Input(
+                amount_input(
                     "amount",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much of the moved frame before counts: 0 = nothing changes, 0.5 = half.",
+                    0.5,
+                    "How much of the moved frame before counts: 0 = nothing changes, 0.5 = half.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "flow",
-                    options=list(FLOWS),
+                    FLOWS,
+                    "How motion is found. dis: accurate, follows large motion. farneback: as published, "
+                    "loses large motion.",
                     default="dis",
-                    tooltip="How motion is found. dis: accurate, follows large motion. farneback: as "
-                    "published, loses large motion.",
                 ),
                 io.Image.Input(
                     "guide",
@@ -278,29 +261,17 @@ class ResidualNoise(io.ComfyNode):
             "(Control-A-Video). For 'SamplerCustomAdvanced' or 'Noise to Latent'.",
             inputs=[
                 io.Image.Input("images", tooltip="The source clip, as long as the clip to make."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEED_RANGE - 1,
-                    control_after_generate=True,
-                    tooltip="Seed of the noise.",
-                ),
-                io.Combo.Input(
+                seed_input("Seed of the noise."),
+                choice_input(
                     "motion",
-                    options=list(WAYS),
-                    default=WAYS[0],
-                    tooltip="in place: noise stays where the source does not change, as published. along "
-                    "flow: noise moves with the source, and is new only where something new appears.",
+                    WAYS,
+                    "in place: noise stays where the source does not change, as published. along flow: noise "
+                    "moves with the source, and is new only where something new appears.",
                 ),
-                io.Float.Input(
+                amount_input(
                     "threshold",
-                    default=THRESHOLD,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="For 'in place': a change of a pixel by more than this (of 0 to 1) renews the "
-                    "noise.",
+                    THRESHOLD,
+                    "For 'in place': a change of a pixel by more than this (of 0 to 1) renews the noise.",
                 ),
             ],
             outputs=[io.Noise.Output(display_name="noise", tooltip="Noise for the frames of one clip.")],

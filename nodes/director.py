@@ -2,34 +2,27 @@
 
 from comfy_api.latest import io, ui
 
-from ..core.noise import SEED_RANGE
 from ..core.prompts.director import EXAMPLE, TASKS, Task
 from .host.director import directed
+from .inputs import choice_input, seed_input, text_input
 
 CATEGORY = "Choreographer/Prompts"
 
 
 def _server() -> list:
     return [
-        io.String.Input(
+        text_input(
             "address",
-            default="",
-            optional=True,
-            tooltip="A chat server that speaks OpenAI's protocol, such as http://127.0.0.1:11434/v1 "
-            "(Ollama). Empty = the one in the settings; with none there, the text is divided by rules.",
+            "A chat server that speaks OpenAI's protocol, such as http://127.0.0.1:11434/v1 (Ollama). Empty "
+            "= the one in the settings; with none there, the text is divided by rules.",
         ),
-        io.String.Input(
-            "model",
-            default="",
-            optional=True,
-            tooltip="Name of the model there. Empty = the one in the settings, or the server's first.",
+        text_input(
+            "model", "Name of the model there. Empty = the one in the settings, or the server's first."
         ),
-        io.String.Input(
+        text_input(
             "key_variable",
-            default="",
-            optional=True,
-            tooltip="Environment variable with the server's key; its name begins with CHOREO_. The key "
-            "itself is never part of a workflow. Empty = no key.",
+            "Environment variable with the server's key; its name begins with CHOREO_. The key itself is "
+            "never part of a workflow. Empty = no key.",
         ),
         io.Float.Input(
             "timeout",
@@ -66,22 +59,18 @@ class PromptDirector(io.ComfyNode):
                     tooltip="What happens in the clip, in your words. Without a server it is divided at "
                     "'then', ';' and new lines.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "task",
-                    options=list(TASKS),
+                    TASKS,
+                    "refine: one richer prompt. decompose: several prompts, evenly over the clip.",
                     default=TASKS[1],
-                    tooltip="refine: one richer prompt. decompose: several prompts, evenly over the clip.",
                 ),
                 io.Int.Input(
                     "keys", default=4, min=2, max=64, tooltip="Only for decompose: how many prompts."
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEED_RANGE - 1,
-                    control_after_generate=False,
-                    tooltip="Another seed asks for another answer. The same inputs keep the answer there is.",
+                seed_input(
+                    "Another seed asks for another answer. The same inputs keep the answer there is.",
+                    advance=False,
                 ),
                 io.String.Input(
                     "example",
@@ -91,13 +80,11 @@ class PromptDirector(io.ComfyNode):
                     tooltip="A prompt in the manner that you want.",
                 ),
                 *_server(),
-                io.String.Input(
+                text_input(
                     "answer",
-                    default="",
+                    "The schedule, written here when the director has answered; edit it as you like. Take "
+                    "its first line away to keep it whatever else changes; empty it to ask again.",
                     multiline=True,
-                    optional=True,
-                    tooltip="The schedule, written here when the director has answered; edit it as you like. "
-                    "Take its first line away to keep it whatever else changes; empty it to ask again.",
                 ),
             ],
             outputs=[

@@ -8,6 +8,7 @@ from ..core.refine.preview import preview_tracks
 from ..core.refine.sights import sights
 from ..core.refine.tracks import Linking, link
 from .host.progress import reporter
+from .inputs import text_input
 from .sockets import FACE_TRACKS, FACES
 
 CATEGORY = "Choreographer/Refine"
@@ -109,13 +110,11 @@ class TrackFaces(io.ComfyNode):
                     tooltip="Which tracks to keep: all, largest, or numbers as in 0, 2. 'Preview Tracks' "
                     "shows the numbers; 0 is the one with most face in it.",
                 ),
-                io.String.Input(
+                text_input(
                     "boxes",
-                    default="",
+                    "Boxes of your own instead of faces, one a line: 40, 20, 90, 80 (left, top, right, "
+                    "bottom in pixels) for all frames, or 3: 40, 20, 90, 80 for frame 3.",
                     multiline=True,
-                    optional=True,
-                    tooltip="Boxes of your own instead of faces, one a line: 40, 20, 90, 80 (left, top, "
-                    "right, bottom in pixels) for all frames, or 3: 40, 20, 90, 80 for frame 3.",
                 ),
                 FACES.Input(
                     "faces",
@@ -187,8 +186,8 @@ class FacePrompt(io.ComfyNode):
                 io.String.Input(
                     "faces",
                     default="0",
-                    tooltip="Numbers of the tracks as in 0, 2, or all, or largest. 'Preview Tracks' "
-                    "shows them.",
+                    tooltip="Numbers of the tracks as in 0, 2, or all, or largest. 'Preview Tracks' shows "
+                    "them.",
                 ),
             ],
             outputs=[FACE_TRACKS.Output(display_name="tracks", tooltip="The tracks with the prompt.")],

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..core.fusion.stream import Fusion
 from .host.feedback import ClipFuser, FeedbackOptions, apply_feedback, parse_percents
+from .inputs import amount_input
 from .sockets import KEYFRAMES
 
 
@@ -23,13 +24,8 @@ def _settings() -> list:
             tooltip="Frames before and after that each frame is fused with. More is steadier, blurs more and "
             "takes longer.",
         ),
-        io.Float.Input(
-            "strength",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="How much of the change by fusion goes back into sampling: 0 = none, 1 = all.",
+        amount_input(
+            "strength", 1.0, "How much of the change by fusion goes back into sampling: 0 = none, 1 = all."
         ),
     ]
 

@@ -10,8 +10,9 @@ from ..core.trajectory.preview import preview_clip, preview_still
 from ..core.trajectory.sample import EVERY_ROLE, sample
 from ..core.trajectory.track import ROLES
 from .host.progress import reporter
+from .inputs import choice_input, frames_input
 from .sockets import FLOW_MAP
-from .trajectory import CATEGORY, choice_input, frames_input, side_inputs, trajectories_input
+from .trajectory import CATEGORY, SPREAD, side_inputs, trajectories_input
 
 GREY = 0.35  # of the background where there is no image
 
@@ -30,7 +31,7 @@ class FlowMapNode(io.ComfyNode):
             "clip of this size and length.",
             inputs=[
                 trajectories_input("What moves, and how."),
-                frames_input(),
+                frames_input(SPREAD),
                 *side_inputs("the clip"),
                 choice_input(
                     "role",

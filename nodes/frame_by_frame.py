@@ -4,43 +4,23 @@ from comfy_api.latest import io
 
 from ..core.control_modes.loop import MODES, SEEDS, Loop
 from ..core.control_modes.maps import Edges
-from ..core.noise import SEED_RANGE
 from .control_maps import CATEGORY, thresholds
 from .host.previous_frame import FrameSampler, Guide, sample_frames
-from .host.sampling import SamplerSettings, sampler_names, scheduler_names
+from .host.sampling import SamplerSettings
+from .inputs import amount_input, choice_input, sampler_inputs, seed_input
 from .sockets import UNI_CONTROLNET
 
 
 def _sampling() -> list:
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=SEED_RANGE - 1,
-            control_after_generate=True,
-            tooltip="Seed of the first frame.",
-        ),
-        io.Combo.Input(
+        seed_input("Seed of the first frame."),
+        choice_input(
             "seeds",
-            options=list(SEEDS),
-            default=SEEDS[0],
-            tooltip="Seeds of the frames. paper: seed + f (f - 1) / 2, as published. shared: the same for "
-            "all, "
-            "which is steadiest. per frame: seed + f.",
+            SEEDS,
+            "Seeds of the frames. paper: seed + f (f - 1) / 2, as published. shared: the same for all, which "
+            "is steadiest. per frame: seed + f.",
         ),
-        io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps for each frame."),
-        io.Float.Input(
-            "cfg",
-            default=8.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            tooltip="Guidance scale: how strongly a frame follows the prompt.",
-        ),
-        io.Combo.Input("sampler_name", options=sampler_names(), tooltip="Algorithm that removes the noise."),
-        io.Combo.Input("scheduler", options=scheduler_names(), tooltip="How the noise falls over the steps."),
+        *sampler_inputs("Steps for each frame.", "Guidance scale: how strongly a frame follows the prompt."),
     ]
 
 
@@ -55,41 +35,29 @@ class PreviousFrameSampler(io.ComfyNode):
             display_name="Previous-Frame Sampler",
             category=CATEGORY,
             description="Sample a clip frame by frame with an image model, each frame steered by the "
-            "source's "
-            "maps, by those of the frame made before, or by its content and flow. Needs no motion module.",
+            "source's maps, by those of the frame made before, or by its content and flow. Needs no motion "
+            "module.",
             inputs=[
                 io.Model.Input("model", tooltip="An image model, without a motion module."),
                 io.Conditioning.Input("positive", tooltip="What the clip should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
                 io.Vae.Input("vae", tooltip="The model's VAE: frames are decoded, to steer the next ones."),
                 io.Image.Input("images", tooltip="The source clip: its length, size, edges and motion."),
-                io.Combo.Input(
+                choice_input(
                     "mode",
-                    options=list(MODES),
-                    default=MODES[0],
-                    tooltip="What steers a frame. per frame: the source's maps. previous frame: maps of the "
-                    "frame made before, which freezes. interpolated: those mixed with the source's. "
-                    "interpolated "
+                    MODES,
+                    "What steers a frame. per frame: the source's maps. previous frame: maps of the frame "
+                    "made before, which freezes. interpolated: those mixed with the source's. interpolated "
                     "along flow: the same, moved with the source. content and flow: the content of the frame "
                     "made before, blended with it. maps, content and flow: all of these, with the source's "
                     "flow.",
                 ),
                 *_sampling(),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="How strongly the maps act: 0 = not at all, 1 = as trained.",
+                amount_input(
+                    "strength", 1.0, "How strongly the maps act: 0 = not at all, 1 = as trained.", most=10.0
                 ),
-                io.Float.Input(
-                    "blend",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="For the modes with flow: how much of the moved frame before is blended in.",
+                amount_input(
+                    "blend", 0.5, "For the modes with flow: how much of the moved frame before is blended in."
                 ),
                 *thresholds(),
                 io.ControlNet.Input(

@@ -7,6 +7,7 @@ from ..core.fusion.stream import Fusion
 from ..core.metrics.rating import rate
 from .host.fusion import fuse_images, interpolate_images
 from .host.progress import reporter
+from .inputs import amount_input
 from .sockets import KEYFRAMES
 
 CATEGORY = "Choreographer/Fusion"
@@ -23,14 +24,10 @@ def _window() -> io.Int.Input:
 
 
 def _strength() -> io.Float.Input:
-    return io.Float.Input(
+    return amount_input(
         "strength",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        step=0.01,
-        tooltip="How much each neighbour counts beside the frame itself: 1 = as much, 0 = frames stay "
-        "as they are.",
+        1.0,
+        "How much each neighbour counts beside the frame itself: 1 = as much, 0 = frames stay as they are.",
     )
 
 
@@ -84,8 +81,8 @@ class FuseFrames(io.ComfyNode):
             display_name="Fuse Frames",
             category=CATEGORY,
             description="Steady a clip: each frame becomes the mean of itself and its neighbours, moved to "
-            "where it has them by matching patches. With keyframes, frames are also drawn to the "
-            "keyframes around them, and keyframes come out exactly as given.",
+            "where it has them by matching patches. With keyframes, frames are also drawn to the keyframes "
+            "around them, and keyframes come out exactly as given.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip, in order. Any number of frames and any size."),
                 _window(),
@@ -98,8 +95,8 @@ class FuseFrames(io.ComfyNode):
                 _weight(
                     "style_weight",
                     0.1,
-                    "With a guide: how much the clip's own look counts in matching, where the guide "
-                    "counts 1. More for a poor guide, such as a depth map.",
+                    "With a guide: how much the clip's own look counts in matching, where the guide counts "
+                    "1. More for a poor guide, such as a depth map.",
                 ),
                 _radius(),
                 _temperature(),

@@ -3,11 +3,11 @@
 from comfy_api.latest import io, ui
 
 from ..core.identity.tokens import CLASS, SLOT, START
-from ..core.noise import SEED_RANGE
 from ..core.schedules import SCHEDULES
 from .host import files
 from .host.identity import EMBEDDINGS, apply_id_tokens, load_id_tokens
 from .host.identity_training import IdSettings, train_id_tokens
+from .inputs import choice_input, learning_rate_input, seed_input, text_input
 from .sockets import ID_TOKENS
 
 CATEGORY = "Choreographer/Identity"
@@ -27,7 +27,7 @@ def _text_inputs() -> list:
         io.String.Input(
             "class_word",
             default="man",
-            tooltip=f"What kind of thing it is, such as woman, dog or robot. Stands where the prompt has "
+            tooltip="What kind of thing it is, such as woman, dog or robot. Stands where the prompt has "
             f"{CLASS}.",
         ),
         io.String.Input(
@@ -47,22 +47,8 @@ def _text_inputs() -> list:
 def _training_inputs() -> list:
     return [
         io.Int.Input("steps", default=200, min=1, max=100_000, tooltip="Training steps: 200 to 400."),
-        io.Float.Input(
-            "learning_rate",
-            default=1e-3,
-            min=1e-6,
-            max=1.0,
-            step=1e-6,
-            tooltip="How far each step goes; the same all the time.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=SEED_RANGE - 1,
-            control_after_generate=True,
-            tooltip="Decides the variations of the pictures and all noise.",
-        ),
+        learning_rate_input("How far each step goes; the same all the time.", default=1e-3, step=1e-6),
+        seed_input("Decides the variations of the pictures and all noise."),
         io.Int.Input(
             "pictures_per_step",
             default=4,
@@ -79,24 +65,21 @@ def _training_inputs() -> list:
             tooltip="Side in pixels of the square that each picture is fitted into whole: 512 for Stable "
             "Diffusion 1.5, 128 for the demo models.",
         ),
-        io.Combo.Input(
+        choice_input(
             "beta_schedule",
-            options=list(SCHEDULES),
+            SCHEDULES,
+            "Noise schedule to train with: linear is that of AnimateDiff's motion modules, scaled_linear "
+            "that of plain Stable Diffusion 1.5.",
             default="linear",
-            tooltip="Noise schedule to train with: linear is that of AnimateDiff's motion modules, "
-            "scaled_linear that of plain Stable Diffusion 1.5.",
         ),
         io.Boolean.Input(
             "mirror",
             default=True,
             tooltip="Also show the pictures mirrored. Off for a subject whose sides differ, or with writing.",
         ),
-        io.String.Input(
+        text_input(
             "save_prefix",
-            default="",
-            optional=True,
-            tooltip="Name to save the tokens under in models/embeddings; a number is added. Empty = not "
-            "saved.",
+            "Name to save the tokens under in models/embeddings; a number is added. Empty = not saved.",
         ),
         io.Mask.Input(
             "masks",
@@ -169,12 +152,7 @@ class LoadIdTokens(io.ComfyNode):
                 io.Combo.Input(
                     "file", options=files.file_names(EMBEDDINGS), tooltip="A file in models/embeddings."
                 ),
-                io.String.Input(
-                    "name",
-                    default="",
-                    optional=True,
-                    tooltip="What prompts will call it: embedding:NAME. Empty = as the file.",
-                ),
+                text_input("name", "What prompts will call it: embedding:NAME. Empty = as the file."),
             ],
             outputs=[_tokens_output("The tokens, for 'Apply ID Tokens'.")],
         )

@@ -3,24 +3,18 @@
 from comfy_api.latest import io
 
 from ..core.image_prompt.options import ALL, PLACEMENTS, AttentionOptions, parse_factors
-from ..core.noise import SEED_RANGE
 from ..core.prompts.schedule import parse_values
 from .host.image_attention import apply_image_attention
 from .image_prompt import CATEGORY, report_output
+from .inputs import choice_input, percent_inputs, seed_input, text_input
 from .sockets import IMAGE_PROMPT, IMAGE_PROMPT_MODEL
 
 
 def _when_and_where() -> list:
-    percent = {"min": 0.0, "max": 1.0, "step": 0.01}
     return [
-        io.Float.Input(
-            "start_percent", default=0.0, **percent, tooltip="When in sampling it begins: 0 = the first step."
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=1.0,
-            **percent,
-            tooltip="When in sampling it stops: 1 = after the last step.",
+        *percent_inputs(
+            "When in sampling it begins: 0 = the first step.",
+            "When in sampling it stops: 1 = after the last step.",
         ),
         io.String.Input(
             "layers",
@@ -28,12 +22,12 @@ def _when_and_where() -> list:
             tooltip="Which layers look at the pictures, by how much coarser than the latents they are: 1 "
             "sees texture, 8 only what kind of thing it is.",
         ),
-        io.Combo.Input(
+        choice_input(
             "placement",
-            options=list(PLACEMENTS),
+            PLACEMENTS,
+            "Several pictures: 'all frames' look at all of them, or they are 'spread' over the clip, one "
+            "fading into the next.",
             default=ALL,
-            tooltip="Several pictures: 'all frames' look at all of them, or they are 'spread' over the clip, "
-            "one fading into the next.",
         ),
         io.Float.Input(
             "positions",
@@ -66,13 +60,10 @@ def _what() -> list:
             tooltip="What the pictures' own pass through the model is told. Without it, the negative prompt; "
             "published models want the word None there.",
         ),
-        io.String.Input(
+        text_input(
             "weights",
-            default="",
+            "Strength at frames, as in 0:1.0, 8:0.5; one line for all pictures, or one each. Empty = 1.",
             multiline=True,
-            optional=True,
-            tooltip="Strength at frames, as in 0:1.0, 8:0.5; one line for all pictures, or one each. Empty "
-            "= 1.",
         ),
         io.Boolean.Input(
             "published_details",
@@ -109,14 +100,7 @@ class ApplyImageAttention(io.ComfyNode):
                     "count more often than the clip.",
                 ),
                 *_when_and_where(),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEED_RANGE - 1,
-                    control_after_generate=True,
-                    tooltip="Seed of the noise that the pictures get, step by step as much as the clip has.",
-                ),
+                seed_input("Seed of the noise that the pictures get, step by step as much as the clip has."),
                 *_what(),
             ],
             outputs=[

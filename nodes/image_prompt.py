@@ -6,6 +6,7 @@ from .host import files
 from .host.image_prompt import ImagePromptValue, encode_pictures, load_image_prompt_file, prepare_pictures
 from .host.subject_box import SOURCES, subject_boxes
 from .host.worded import MANY, prompt_with_pictures
+from .inputs import amount_input, choice_input, frames_input, text_input
 from .sockets import IMAGE_PROMPT, IMAGE_PROMPT_MODEL
 
 CATEGORY = "Choreographer/Image Prompt"
@@ -18,7 +19,7 @@ def report_output() -> io.String.Output:
 
 
 def _box(tooltip: str) -> io.String.Input:
-    return io.String.Input("box", default="", multiline=True, optional=True, tooltip=tooltip)
+    return text_input("box", tooltip, multiline=True)
 
 
 class SubjectBox(io.ComfyNode):
@@ -35,20 +36,14 @@ class SubjectBox(io.ComfyNode):
             "will be made from: white around the subject, cut to its box, in a white square.",
             inputs=[
                 io.Image.Input("image", tooltip="Pictures of the subject; transparent pixels become white."),
-                io.Combo.Input(
+                choice_input(
                     "source",
-                    options=list(SOURCES),
-                    default=SOURCES[0],
-                    tooltip="Where the box comes from. mask: around the white of the mask. face: the largest "
-                    "face. written: the numbers in 'box'. whole picture: no cutting.",
+                    SOURCES,
+                    "Where the box comes from. mask: around the white of the mask. face: the largest face. "
+                    "written: the numbers in 'box'. whole picture: no cutting.",
                 ),
-                io.Float.Input(
-                    "margin",
-                    default=0.05,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="How much wider and higher the box is made: 0.1 = a tenth.",
+                amount_input(
+                    "margin", 0.05, "How much wider and higher the box is made: 0.1 = a tenth.", most=2.0
                 ),
                 io.Mask.Input(
                     "mask",
@@ -129,13 +124,11 @@ class EncodeImagePrompt(io.ComfyNode):
             "word, and for 'Apply Image Attention', where the clip looks at them.",
             inputs=[
                 io.Image.Input("image", tooltip="One or more pictures; transparent pixels become white."),
-                io.Float.Input(
+                amount_input(
                     "margin",
-                    default=0.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="How much wider and higher the subject's box is made: 0.1 = a tenth.",
+                    0.0,
+                    "How much wider and higher the subject's box is made: 0.1 = a tenth.",
+                    most=2.0,
                 ),
                 IMAGE_PROMPT_MODEL.Input(
                     "image_prompt_model",
@@ -210,20 +203,13 @@ class PromptWithImage(io.ComfyNode):
                 IMAGE_PROMPT.Input(
                     "image_prompt", tooltip="From 'Encode Image Prompt' with an image prompt model."
                 ),
-                io.Combo.Input(
+                choice_input(
                     "pictures",
-                    options=list(MANY),
-                    default=MANY[0],
-                    tooltip="What to do with several pictures. average: they show one subject. spread: over "
-                    "the clip, one after the other.",
+                    MANY,
+                    "What to do with several pictures. average: they show one subject. spread: over the "
+                    "clip, one after the other.",
                 ),
-                io.Int.Input(
-                    "frames",
-                    default=16,
-                    min=1,
-                    max=4096,
-                    tooltip="Only for 'spread': frames of the clip, as in 'Empty Video Latent'.",
-                ),
+                frames_input("Only for 'spread': frames of the clip, as in 'Empty Video Latent'."),
             ],
             outputs=[
                 io.Conditioning.Output(

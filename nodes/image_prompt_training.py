@@ -3,10 +3,10 @@
 from comfy_api.latest import io, ui
 
 from ..core.data.subject_boxes import EVERY, KEYWORDS
-from ..core.noise import SEED_RANGE
 from ..core.training.image_prompt import STAGES
 from .host.image_prompt_training import PromptTraining, train_prompt
 from .host.subject_dataset import FINDERS, build_dataset
+from .inputs import choice_input, learning_rate_input, seed_input, text_input
 from .sockets import IMAGE_PROMPT_MODEL, MOTION_MODEL
 
 CATEGORY = "Choreographer/Training"
@@ -44,20 +44,14 @@ class BuildSubjectDataSet(io.ComfyNode):
                     tooltip="A line for each kind of subject: name = the detector's labels: words of "
                     "captions. Clips whose captions have none of the words are left out.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "finder",
-                    options=list(FINDERS),
-                    default=FINDERS[0],
-                    tooltip="What finds the subject. faces: the pack's own face detector. masks: videos or "
-                    "pictures of the same names, white on the subject. known: NAME.boxes.json beside each "
-                    "clip. model: an object detector of transformers.",
+                    FINDERS,
+                    "What finds the subject. faces: the pack's own face detector. masks: videos or pictures "
+                    "of the same names, white on the subject. known: NAME.boxes.json beside each clip. "
+                    "model: an object detector of transformers.",
                 ),
-                io.String.Input(
-                    "source",
-                    default="",
-                    optional=True,
-                    tooltip="Only for masks and model: the folder that they are in.",
-                ),
+                text_input("source", "Only for masks and model: the folder that they are in."),
                 io.Int.Input(
                     "every", default=EVERY, min=1, max=1000, tooltip="Look at every so many frames."
                 ),
@@ -88,30 +82,17 @@ class BuildSubjectDataSet(io.ComfyNode):
 def _training() -> list:
     whole = {"min": 1, "max": 1_000_000}
     return [
-        io.Combo.Input(
+        choice_input(
             "stage",
-            options=list(STAGES),
-            default=STAGES[0],
-            tooltip="coarse: first, tokens and what reads them. fine: then, image attention; connect the "
-            "coarse model. joint: both at once, for comparison.",
+            STAGES,
+            "coarse: first, tokens and what reads them. fine: then, image attention; connect the coarse "
+            "model. joint: both at once, for comparison.",
         ),
         io.Int.Input("steps", default=500, **whole, tooltip="Training steps."),
-        io.Float.Input(
-            "learning_rate",
-            default=1e-4,
-            min=1e-7,
-            max=1.0,
-            step=1e-7,
-            tooltip="Highest learning rate: it rises over the first 50 steps and falls to a tenth of this.",
+        learning_rate_input(
+            "Highest learning rate: it rises over the first 50 steps and falls to a tenth of this."
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=SEED_RANGE - 1,
-            control_after_generate=True,
-            tooltip="Seed of fresh weights and of all that is drawn while training.",
-        ),
+        seed_input("Seed of fresh weights and of all that is drawn while training."),
     ]
 
 
@@ -175,18 +156,14 @@ class TrainImagePrompt(io.ComfyNode):
                 MOTION_MODEL.Input(
                     "motion_model", optional=True, tooltip="The motion module that the clips are to have."
                 ),
-                io.String.Input(
+                text_input(
                     "dataset",
-                    default="",
-                    optional=True,
-                    tooltip="dataset.jsonl from 'Build Subject Data Set'. Empty = clips of the sprite world.",
+                    "dataset.jsonl from 'Build Subject Data Set'. Empty = clips of the sprite world.",
                 ),
-                io.String.Input(
+                text_input(
                     "save_prefix",
-                    default="",
-                    optional=True,
-                    tooltip="Name to save the trained model under in models/image_prompt_models; a number is "
-                    "added. Empty = not saved.",
+                    "Name to save the trained model under in models/image_prompt_models; a number is added. "
+                    "Empty = not saved.",
                 ),
             ],
             outputs=[

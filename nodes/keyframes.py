@@ -5,28 +5,20 @@ from comfy_api.latest import io
 from ..core.keyframe_guidance import CURVES, Guidance
 from ..core.keyframes import EASINGS, Keyframe, Keyframes, keyframes_of_batch, parse_frames, spread_frames
 from .host.keyframes import FILLS, apply_guidance, keyframe_latent
+from .inputs import MOST_FRAMES, amount_input, choice_input, frames_input, percent_inputs
 from .sockets import KEYFRAMES
 
 CATEGORY = "Choreographer/Keyframes"
-MOST_FRAMES = 4096
-
-
-def _strength(tooltip: str) -> io.Float.Input:
-    return io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
 def _easing() -> io.Combo.Input:
-    return io.Combo.Input(
+    return choice_input(
         "easing",
-        options=list(EASINGS),
+        EASINGS,
+        "How the hold falls off over the frames around. linear: evenly. smooth: slowly at first and at the "
+        "end. sharp: at once, so that neighbours are soon free.",
         default="linear",
-        tooltip="How the hold falls off over the frames around. linear: evenly. smooth: slowly at first and "
-        "at the end. sharp: at once, so that neighbours are soon free.",
     )
-
-
-def _frames(tooltip: str) -> io.Int.Input:
-    return io.Int.Input("frames", default=16, min=1, max=MOST_FRAMES, tooltip=tooltip)
 
 
 def _reach(default: float, tooltip: str) -> io.Float.Input:
@@ -65,7 +57,9 @@ class KeyframeNode(io.ComfyNode):
                     max=MOST_FRAMES,
                     tooltip="Which frame it fixes, counted from 0; -1 is the last, -2 the one before.",
                 ),
-                _strength("How much the image holds at its frame: 1 = fully, 0 = not at all."),
+                amount_input(
+                    "strength", 1.0, "How much the image holds at its frame: 1 = fully, 0 = not at all."
+                ),
                 _easing(),
                 _previous(),
             ],
@@ -100,8 +94,10 @@ class KeyframesFromBatch(io.ComfyNode):
                     tooltip="The frame of each image, as in 0, 8, -1 (-1 is the last). Empty = spread evenly "
                     "over the clip, first and last frame included.",
                 ),
-                _frames("Frames of the clip, for spreading evenly; not used when 'at' lists frames."),
-                _strength("How much the images hold at their frames: 1 = fully, 0 = not at all."),
+                frames_input("Frames of the clip, for spreading evenly; not used when 'at' lists frames."),
+                amount_input(
+                    "strength", 1.0, "How much the images hold at their frames: 1 = fully, 0 = not at all."
+                ),
                 _easing(),
                 _previous(),
             ],
@@ -131,14 +127,14 @@ class KeyframesToLatents(io.ComfyNode):
             inputs=[
                 KEYFRAMES.Input("keyframes", tooltip="The keyframes, all of one size: that of the clip."),
                 io.Vae.Input("vae", tooltip="The VAE of the model that samples."),
-                _frames("Frames of the clip."),
-                io.Combo.Input(
+                frames_input("Frames of the clip."),
+                choice_input(
                     "fill",
-                    options=list(FILLS),
-                    default="blend",
-                    tooltip="What the other frames start from. blend: the keyframes before and after, mixed. "
+                    FILLS,
+                    "What the other frames start from. blend: the keyframes before and after, mixed. "
                     "nearest: the nearest keyframe. empty: nothing, as in an empty latent. It matters most "
                     "for a denoise below 1.",
+                    default="blend",
                 ),
                 _reach(
                     0.0,
@@ -163,26 +159,26 @@ class KeyframesToLatents(io.ComfyNode):
         return io.NodeOutput(*keyframe_latent(vae, keyframes, frames, fill, reach))
 
 
-def _percent(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
-
-
 def _pull() -> list:
     return [
-        _strength("How strongly predictions are pulled, times each keyframe's own strength."),
+        amount_input(
+            "strength", 1.0, "How strongly predictions are pulled, times each keyframe's own strength."
+        ),
         _reach(
             4.0,
             "Over how many frames on each side a keyframe pulls its neighbours; it ends at the next "
             "keyframe. More ties the frames together and leaves less motion.",
         ),
-        _percent("start_percent", 0.0, "When in sampling the pull begins: 0 = the first, noisiest step."),
-        _percent("end_percent", 1.0, "When it ends: 1 = with the last step, so keyframes come out as given."),
-        io.Combo.Input(
+        *percent_inputs(
+            "When in sampling the pull begins: 0 = the first, noisiest step.",
+            "When it ends: 1 = with the last step, so keyframes come out as given.",
+        ),
+        choice_input(
             "curve",
-            options=list(CURVES),
+            CURVES,
+            "How the pull changes meanwhile. focus: the reach shrinks to the keyframes alone. constant: it "
+            "stays. fade: the strength falls to 0.",
             default="focus",
-            tooltip="How the pull changes meanwhile. focus: the reach shrinks to the keyframes alone. "
-            "constant: it stays. fade: the strength falls to 0.",
         ),
     ]
 

@@ -9,6 +9,7 @@ from ..core.metrics.plot import plot
 from ..core.metrics.report import mean, measure
 from .host.features import NONE, feature_folders, feature_scores
 from .host.progress import reporter
+from .inputs import text_input
 
 
 def _features() -> list:
@@ -34,13 +35,11 @@ def _features() -> list:
             tooltip="A folder in models/clip_vision with a model of the transformers library, used instead "
             "of clip_vision. A whole CLIP model can compare with the prompt too.",
         ),
-        io.String.Input(
+        text_input(
             "prompt",
-            default="",
+            "What the clip should show, for likeness to the text (CLIP-T). Needs a whole CLIP model as "
+            "feature_folder. Empty = not measured.",
             multiline=True,
-            optional=True,
-            tooltip="What the clip should show, for likeness to the text (CLIP-T). Needs a whole CLIP model "
-            "as feature_folder. Empty = not measured.",
         ),
     ]
 

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..core.noise import SEED_RANGE
 from .host.noise import turned_noise
+from .inputs import amount_input, seed_input
 
 
 class MixedNoise(io.ComfyNode):
@@ -19,22 +19,12 @@ class MixedNoise(io.ComfyNode):
             description="Noise made of a base that all frames share and a residual of each frame's own "
             "(Free-Bloom). It keeps a clip together whose prompts change from frame to frame.",
             inputs=[
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEED_RANGE - 1,
-                    control_after_generate=True,
-                    tooltip="Seed of the base and of the residual, where none is connected.",
-                ),
-                io.Float.Input(
+                seed_input("Seed of the base and of the residual, where none is connected."),
+                amount_input(
                     "ratio",
-                    default=0.1,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much of the residual: 0 = the base alone, 1 = the residual alone. The noise "
-                    "stays as strong in between.",
+                    0.1,
+                    "How much of the residual: 0 = the base alone, 1 = the residual alone. The noise stays "
+                    "as strong in between.",
                 ),
                 io.Noise.Input("base", optional=True, tooltip="Without it, one noise for all frames."),
                 io.Noise.Input(

@@ -7,6 +7,7 @@ from .host import files
 from .host.loras import apply_domain_adapter, apply_motion_lora
 from .host.patching import MotionOptions, apply_motion_module
 from .host.schedules import AUTO, CHOICES
+from .inputs import amount_input, choice_input, percent_inputs, text_input
 from .sockets import MOTION_MODEL
 
 CATEGORY = "Choreographer/Motion"
@@ -23,14 +24,6 @@ def _strength(what: str) -> io.Float.Input:
         step=0.05,
         tooltip=f"How strongly the {what} acts: 0 = not at all, 1 = as trained, negative = the opposite.",
     )
-
-
-def _factor(name: str, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=1.0, min=0.0, max=10.0, step=0.01, tooltip=tooltip)
-
-
-def _percent(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
 class LoadMotionModule(io.ComfyNode):
@@ -139,17 +132,22 @@ class ApplyDomainAdapter(io.ComfyNode):
 
 def _when_and_how_much() -> list:
     return [
-        _factor(
+        amount_input(
             "scale",
+            1.0,
             "Sharpness of the attention between frames. Above 1 a frame follows the frames most like it, "
             "below 1 it averages more of them.",
+            most=10.0,
         ),
-        _factor("effect", "How much of the module's change is added: 0 = separate images, 1 = as trained."),
-        _percent(
-            "start_percent", 0.0, "When in sampling the module begins to act: 0 = the first, noisiest step."
+        amount_input(
+            "effect",
+            1.0,
+            "How much of the module's change is added: 0 = separate images, 1 = as trained.",
+            most=10.0,
         ),
-        _percent(
-            "end_percent", 1.0, "When in sampling the module stops acting: 1 = it acts to the last step."
+        *percent_inputs(
+            "When in sampling the module begins to act: 0 = the first, noisiest step.",
+            "When in sampling the module stops acting: 1 = it acts to the last step.",
         ),
     ]
 
@@ -172,20 +170,17 @@ class ApplyMotionModule(io.ComfyNode):
                     "motion_model", tooltip="From 'Load Motion Module' or 'Load Motion LoRA'."
                 ),
                 *_when_and_how_much(),
-                io.Combo.Input(
+                choice_input(
                     "beta_schedule",
-                    options=CHOICES,
+                    CHOICES,
+                    "Noise schedule to sample with. 'auto' is what the motion module was trained with, "
+                    "'unchanged' is the checkpoint's own; a wrong one gives dull or over-exposed clips.",
                     default=AUTO,
-                    tooltip="Noise schedule to sample with. 'auto' is what the motion module was trained "
-                    "with, 'unchanged' is the checkpoint's own; a wrong one gives dull or over-exposed "
-                    "clips.",
                 ),
-                io.String.Input(
+                text_input(
                     "effect_schedule",
-                    default="",
-                    optional=True,
-                    tooltip="Effect at frames, as in 0:1.0, 8:0.5; frames between blend, and 'effect' "
-                    "multiplies all. Empty = the same effect for every frame.",
+                    "Effect at frames, as in 0:1.0, 8:0.5; frames between blend, and 'effect' multiplies "
+                    "all. Empty = the same effect for every frame.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with motion, for a sampler.")],

@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io, ui
 
-from ..core.noise import SEED_RANGE
 from ..core.training.flow_control import Orthogonal
 from .host.footage import NO_DATASET, Footage, dataset_names
 from .host.motion_lora_training import LoraSettings, Models, train_motion_loras
+from .inputs import amount_input, choice_input, learning_rate_input, seed_input, text_input
 from .sockets import MOTION_MODEL, VIDEO_CONTROLNET
 from .training import CATEGORY
 
@@ -34,18 +34,14 @@ def _clip_inputs() -> list:
             tooltip="Clips in which only the camera moves, for the camera LoRA: all frames of the first "
             "clip, then of the next.",
         ),
-        io.String.Input(
-            "camera_captions", default="", multiline=True, optional=True, tooltip=f"camera_clips: {captions}"
-        ),
+        text_input("camera_captions", f"camera_clips: {captions}", multiline=True),
         io.Image.Input(
             "object_clips",
             optional=True,
             tooltip="Clips in which things move, for the object LoRA: all frames of the first clip, then of "
             "the next.",
         ),
-        io.String.Input(
-            "object_captions", default="", multiline=True, optional=True, tooltip=f"object_clips: {captions}"
-        ),
+        text_input("object_captions", f"object_clips: {captions}", multiline=True),
         io.Combo.Input(
             "dataset",
             options=dataset_names(),
@@ -70,23 +66,11 @@ def _training_inputs() -> list:
             "rank", default=64, min=1, max=512, tooltip="Rank of a fresh LoRA. The published ones have 64."
         ),
         io.Int.Input("steps", default=500, min=1, max=1_000_000, tooltip="Training steps of each LoRA."),
-        io.Float.Input(
-            "learning_rate",
-            default=1e-4,
-            min=1e-7,
-            max=1.0,
-            step=1e-7,
-            tooltip="Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to a "
-            "tenth of this.",
+        learning_rate_input(
+            "Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to a tenth of "
+            "this."
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=SEED_RANGE - 1,
-            control_after_generate=True,
-            tooltip="Seed of fresh LoRAs and of all that is drawn while training.",
-        ),
+        seed_input("Seed of fresh LoRAs and of all that is drawn while training."),
         io.Int.Input(
             "clips_per_step",
             default=1,
@@ -94,20 +78,17 @@ def _training_inputs() -> list:
             max=64,
             tooltip="Clips seen at each step. More needs more memory.",
         ),
-        io.Float.Input(
+        amount_input(
             "orthogonal_weight",
-            default=0.1,
-            min=0.0,
-            max=100.0,
-            step=0.01,
-            tooltip="How strongly the object LoRA is kept apart from the camera LoRA (Image Conductor "
-            "Eq. 4); 0 = not at all.",
+            0.1,
+            "How strongly the object LoRA is kept apart from the camera LoRA (Image Conductor Eq. 4); 0 = "
+            "not at all.",
+            most=100.0,
         ),
-        io.Combo.Input(
+        choice_input(
             "orthogonal_target",
-            options=TARGETS,
-            default=TARGETS[0],
-            tooltip="zero: the two LoRAs are made orthogonal. identity: Eq. 4 as printed.",
+            TARGETS,
+            "zero: the two LoRAs are made orthogonal. identity: Eq. 4 as printed.",
         ),
     ]
 
@@ -131,12 +112,10 @@ class TrainMotionLoras(io.ComfyNode):
                 *_model_inputs(),
                 *_training_inputs(),
                 *_clip_inputs(),
-                io.String.Input(
+                text_input(
                     "save_prefix",
-                    default="",
-                    optional=True,
-                    tooltip="Name to save the net with its LoRAs under in models/controlnet; a number is "
-                    "added. Empty = not saved.",
+                    "Name to save the net with its LoRAs under in models/controlnet; a number is added. "
+                    "Empty = not saved.",
                 ),
             ],
             outputs=[

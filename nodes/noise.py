@@ -2,21 +2,15 @@
 
 from comfy_api.latest import io
 
-from ..core.noise import LAYOUTS, SEED_RANGE, NoiseLayout
+from ..core.noise import LAYOUTS, NoiseLayout
 from .host.noise import layout_noise, noised_latent, prior_noise
-from .host.sampling import SamplerSettings, empty_latent, sample_with_noise, sampler_names, scheduler_names
+from .host.sampling import SamplerSettings, empty_latent, sample_with_noise
+from .inputs import amount_input, choice_input, frames_input, sampler_inputs, seed_input
 
 CATEGORY = "Choreographer/Noise"
 LATENT_CHANNELS = 4  # Stable Diffusion 1.5
 LATENT_SCALE = 8  # pixels a latent
 MAX_SIDE = 16384
-
-
-def _seed(tooltip: str) -> io.Int.Input:
-    """The seed input, as the stock samplers have it."""
-    return io.Int.Input(
-        "seed", default=0, min=0, max=SEED_RANGE - 1, control_after_generate=True, tooltip=tooltip
-    )
 
 
 def _gamma() -> io.Float.Input:
@@ -47,7 +41,7 @@ class GaussianNoisePrior(io.ComfyNode):
             "motion. Connect it to 'SamplerCustomAdvanced' or 'Noise to Latent'. The latent batch is taken "
             "as one clip.",
             inputs=[
-                _seed(
+                seed_input(
                     "Seed of the clip's noise. A longer clip with the same seed begins with the same frames."
                 ),
                 _gamma(),
@@ -75,25 +69,20 @@ class NoiseLayoutNode(io.ComfyNode):
             category=CATEGORY,
             description="Noise for a clip, shared between its frames in one of several ways.",
             inputs=[
-                _seed(
+                seed_input(
                     "Seed of the clip's noise. A longer clip with the same seed begins with the same frames."
                 ),
-                io.Combo.Input(
+                choice_input(
                     "layout",
-                    options=list(LAYOUTS),
-                    default=LAYOUTS[0],
-                    tooltip="per-frame seeds: frame i is drawn from seed + i. shared: one noise for all "
-                    "frames. mixed: a shared part plus a part of each frame's own. reshuffled windows: for "
-                    "long clips, the first window's frames come back in shuffled order (FreeNoise).",
+                    LAYOUTS,
+                    "per-frame seeds: frame i is drawn from seed + i. shared: one noise for all frames. "
+                    "mixed: a shared part plus a part of each frame's own. reshuffled windows: for long "
+                    "clips, the first window's frames come back in shuffled order (FreeNoise).",
                 ),
-                io.Float.Input(
+                amount_input(
                     "ratio",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Only for 'mixed': correlation between any two frames, 0 = independent, 1 = the "
-                    "same.",
+                    0.5,
+                    "Only for 'mixed': correlation between any two frames, 0 = independent, 1 = the same.",
                 ),
                 io.Int.Input(
                     "window",
@@ -180,39 +169,19 @@ class NoisePriorKSampler(io.ComfyNode):
                 io.Model.Input(
                     "model", tooltip="Model that removes the noise, usually with a motion module applied."
                 ),
-                _seed("Seed of the clip's noise, and of the noise that ancestral samplers add."),
+                seed_input("Seed of the clip's noise, and of the noise that ancestral samplers add."),
                 _gamma(),
-                io.Int.Input(
-                    "steps", default=20, min=1, max=10000, tooltip="Steps in which the noise is removed."
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=8.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="Guidance scale: how strongly the result follows the prompt. 1 switches guidance "
-                    "off.",
-                ),
-                io.Combo.Input(
-                    "sampler_name", options=sampler_names(), tooltip="Algorithm that removes the noise."
-                ),
-                io.Combo.Input(
-                    "scheduler", options=scheduler_names(), tooltip="How the noise falls over the steps."
+                *sampler_inputs(
+                    "Steps in which the noise is removed.",
+                    "Guidance scale: how strongly the result follows the prompt. 1 switches guidance off.",
                 ),
                 io.Conditioning.Input("positive", tooltip="What the clip should show."),
                 io.Conditioning.Input("negative", tooltip="What the clip should not show."),
                 io.Latent.Input(
                     "latent", tooltip="The clip to start from, one latent a frame; noise mask allowed."
                 ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much of the latent is renewed: 1 = all, lower keeps its structure.",
+                amount_input(
+                    "denoise", 1.0, "How much of the latent is renewed: 1 = all, lower keeps its structure."
                 ),
             ],
             outputs=[
@@ -246,7 +215,7 @@ class EmptyVideoLatent(io.ComfyNode):
             inputs=[
                 io.Int.Input("width", **side, tooltip="Width of the clip in pixels, a multiple of 8."),
                 io.Int.Input("height", **side, tooltip="Height of the clip in pixels, a multiple of 8."),
-                io.Int.Input("frames", default=16, min=1, max=4096, tooltip="Frames of the clip."),
+                frames_input(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="Empty latent, one entry a frame.")],
         )

@@ -4,14 +4,11 @@ from comfy_api.latest import io
 
 from ..core.prompts.schedule import EASINGS
 from .host.prompt_schedule import schedule_conditioning
+from .inputs import choice_input, frames_input, text_input
 from .sockets import IMAGE_PROMPT
 
 CATEGORY = "Choreographer/Prompts"
 EXAMPLE = "0: a red ball on grass\n8: a blue ball on grass"
-
-
-def _text(name: str, tooltip: str) -> io.String.Input:
-    return io.String.Input(name, default="", multiline=True, optional=True, tooltip=tooltip)
 
 
 def _schedule() -> list:
@@ -26,43 +23,37 @@ def _schedule() -> list:
             "clip. 8 [hold, 1.2]: gives the key an easing and a weight. Before the first key the first "
             "prompt holds, after the last the last. Lines that start with # are skipped.",
         ),
-        io.Int.Input(
-            "frames",
-            default=16,
-            min=1,
-            max=4096,
-            tooltip="Frames of the clip: the same number as in 'Empty Video Latent'.",
-        ),
-        io.Combo.Input(
+        frames_input("Frames of the clip: the same number as in 'Empty Video Latent'."),
+        choice_input(
             "easing",
-            options=list(EASINGS),
+            EASINGS,
+            "How prompts blend between two keys: linear, smooth (slow start and end), or hold (change at "
+            "once). A key's own easing comes first.",
             default="linear",
-            tooltip="How prompts blend between two keys: linear, smooth (slow start and end), or hold "
-            "(change at once). A key's own easing comes first.",
         ),
-        _text("prefix", "Text put before every prompt of the schedule, followed by a comma."),
-        _text("suffix", "Text put after every prompt of the schedule, preceded by a comma."),
+        text_input(
+            "prefix", "Text put before every prompt of the schedule, followed by a comma.", multiline=True
+        ),
+        text_input(
+            "suffix", "Text put after every prompt of the schedule, preceded by a comma.", multiline=True
+        ),
     ]
 
 
 def _negative_and_picture() -> list:
     return [
-        _text(
+        text_input(
             "negative",
             "What the clip should not show, in the same form: 'frame: prompt' lines, or one text for all "
             "frames. Empty = nothing in particular.",
+            multiline=True,
         ),
         IMAGE_PROMPT.Input(
             "image_prompt",
             optional=True,
             tooltip="Pictures that stand for the subject's word in the prompts, from 'Encode Image Prompt'.",
         ),
-        io.String.Input(
-            "subject",
-            default="",
-            optional=True,
-            tooltip="Only with an image prompt: the word that the pictures stand for.",
-        ),
+        text_input("subject", "Only with an image prompt: the word that the pictures stand for."),
     ]
 
 

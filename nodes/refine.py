@@ -2,15 +2,15 @@
 
 from comfy_api.latest import io
 
-from ..core.noise import SEED_RANGE
 from ..core.refine.regions import CropPlan
 from ..core.refine.tiles import WEIGHTS
 from .faces import CATEGORY, tracks_input
 from .host.progress import reporter
 from .host.refine import FaceOptions, Pass, refine_faces, refine_tiles, with_control
-from .host.sampling import SamplerSettings, sampler_names, scheduler_names
+from .host.sampling import SamplerSettings
 from .host.tiles import TileOptions
 from .host.upscale import upscale_clip
+from .inputs import amount_input, choice_input, sampler_inputs, seed_input
 from .regions import CROPS, crop_inputs, paste_inputs
 
 LATENT_SCALE = 8  # pixels a latent
@@ -23,14 +23,7 @@ def _sampling_inputs(denoise: float, denoise_note: str) -> list:
         io.Vae.Input("vae", tooltip="The VAE of the model."),
         io.Conditioning.Input("positive", tooltip="What it should show; ID tokens as in the first pass."),
         io.Conditioning.Input("negative", tooltip="What it should not show."),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=SEED_RANGE - 1,
-            control_after_generate=True,
-            tooltip="Seed of the noise.",
-        ),
+        seed_input("Seed of the noise."),
         io.Float.Input(
             "gamma",
             default=0.15,
@@ -40,20 +33,8 @@ def _sampling_inputs(denoise: float, denoise_note: str) -> list:
             tooltip="How alike the noise of neighbouring frames is (the 3-D Gaussian prior). Use the gamma "
             "of the first pass; 0 = independent noise.",
         ),
-        io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Sampling steps, before denoise."),
-        io.Float.Input(
-            "cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale."
-        ),
-        io.Combo.Input("sampler_name", options=sampler_names(), tooltip="Algorithm that removes the noise."),
-        io.Combo.Input("scheduler", options=scheduler_names(), tooltip="How the noise falls over the steps."),
-        io.Float.Input(
-            "denoise",
-            default=denoise,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip=f"How much is made new. {denoise_note}",
-        ),
+        *sampler_inputs("Sampling steps, before denoise.", "Guidance scale.", scale=7.0),
+        amount_input("denoise", denoise, f"How much is made new. {denoise_note}"),
     ]
 
 
@@ -128,8 +109,8 @@ class RefineTiles(io.ComfyNode):
             display_name="Refine Tiles",
             category=CATEGORY,
             description="Makes a clip larger and adds detail: it is enlarged, then sampled in tiles that are "
-            "merged at every step, from one large latent and one noise. So there are no seams, and memory "
-            "is that of one tile.",
+            "merged at every step, from one large latent and one noise. So there are no seams, and memory is "
+            "that of one tile.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip."),
                 io.Float.Input(
@@ -158,12 +139,7 @@ class RefineTiles(io.ComfyNode):
                     step=8,
                     tooltip="Least pixels that neighbouring tiles share. More is smoother, and takes longer.",
                 ),
-                io.Combo.Input(
-                    "weights",
-                    options=list(WEIGHTS),
-                    default=WEIGHTS[0],
-                    tooltip="How a tile counts from its middle to its edge.",
-                ),
+                choice_input("weights", WEIGHTS, "How a tile counts from its middle to its edge."),
                 io.UpscaleModel.Input(
                     "upscale_model",
                     optional=True,
@@ -174,14 +150,8 @@ class RefineTiles(io.ComfyNode):
                     optional=True,
                     tooltip="A tile ControlNet that holds the picture to the enlarged frames. Empty = none.",
                 ),
-                io.Float.Input(
-                    "control_strength",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    optional=True,
-                    tooltip="Strength of the ControlNet.",
+                amount_input(
+                    "control_strength", 1.0, "Strength of the ControlNet.", most=10.0, optional=True
                 ),
             ],
             outputs=[io.Image.Output(display_name="images", tooltip="The larger clip.")],

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..core.refine.paste import paste
 from ..core.refine.regions import CropPlan, cut, match_colours, plan_region
 from .faces import CATEGORY, tracks_input
+from .inputs import amount_input, choice_input
 from .sockets import REGION
 
 CROPS = ("tracked", "static")
@@ -13,12 +14,11 @@ CROPS = ("tracked", "static")
 def crop_inputs(guide: int, guide_note: str) -> list:
     """How a face becomes a crop."""
     return [
-        io.Combo.Input(
+        choice_input(
             "crop",
-            options=list(CROPS),
-            default=CROPS[0],
-            tooltip="tracked: the crop follows the face, steadily and between pixels. static: one crop that "
-            "holds the face in all its frames; it grows with the face's way.",
+            CROPS,
+            "tracked: the crop follows the face, steadily and between pixels. static: one crop that holds "
+            "the face in all its frames; it grows with the face's way.",
         ),
         io.Float.Input(
             "crop_factor",
@@ -50,14 +50,10 @@ def paste_inputs() -> list:
             step=1.0,
             tooltip="Pixels of the clip over which the pasted part fades in.",
         ),
-        io.Float.Input(
+        amount_input(
             "colour_match",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="How much of the old colours it gets back, measured along its edge over all frames: "
-            "0 = none.",
+            1.0,
+            "How much of the old colours it gets back, measured along its edge over all frames: 0 = none.",
         ),
     ]
 
@@ -73,8 +69,8 @@ class CropVideoRegion(io.ComfyNode):
             display_name="Crop Video Region",
             category=CATEGORY,
             description="Cuts one track out of a clip as a clip of its own, for anything you like; 'Paste "
-            "Video Region' puts it back. The crop has sides of multiples of 8 and one size for all frames. "
-            "A static crop at guide size 0 comes back bit for bit.",
+            "Video Region' puts it back. The crop has sides of multiples of 8 and one size for all frames. A "
+            "static crop at guide size 0 comes back bit for bit.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip."),
                 tracks_input(),

@@ -9,6 +9,7 @@ from ..core.refine.detect import detect_faces
 from .host.masks import DINO, SAM, load_masker, model_folders
 from .host.progress import reporter
 from .identity import CATEGORY
+from .inputs import amount_input
 from .sockets import FACES
 
 
@@ -47,8 +48,8 @@ class SubjectMask(io.ComfyNode):
                 FACES.Input(
                     "faces",
                     optional=True,
-                    tooltip="Faces from 'Detect Faces', where its settings matter. Empty = they are "
-                    "detected here.",
+                    tooltip="Faces from 'Detect Faces', where its settings matter. Empty = they are detected "
+                    "here.",
                 ),
             ],
             outputs=[io.Mask.Output(display_name="masks", tooltip="One mask a picture.")],
@@ -93,13 +94,10 @@ class SubjectMaskFromText(io.ComfyNode):
                     options=model_folders(SAM),
                     tooltip="A folder in models/sams with config.json, weights and processor.",
                 ),
-                io.Float.Input(
+                amount_input(
                     "threshold",
-                    default=BOX_THRESHOLD,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How certain Grounding DINO must be. Lower finds more, and more that is wrong.",
+                    BOX_THRESHOLD,
+                    "How certain Grounding DINO must be. Lower finds more, and more that is wrong.",
                 ),
             ],
             outputs=[

@@ -4,7 +4,8 @@ from comfy_api.latest import io
 
 from ..core.keyframes import Keyframes
 from ..core.timeline import read_timeline
-from .keyframes import CATEGORY, MOST_FRAMES
+from .inputs import frames_input
+from .keyframes import CATEGORY
 from .sockets import KEYFRAMES
 
 EMPTY = '{"version": 1,\n "keys": [],\n "prompts": []}'
@@ -30,13 +31,7 @@ class KeyframeTimeline(io.ComfyNode):
                     tooltip="Which frame each image stands at, and the prompts, as JSON. Without keys the "
                     "images are spread evenly over the clip, first and last frame included.",
                 ),
-                io.Int.Input(
-                    "frames",
-                    default=16,
-                    min=1,
-                    max=MOST_FRAMES,
-                    tooltip="Frames of the clip: the same number as in 'Empty Video Latent'.",
-                ),
+                frames_input("Frames of the clip: the same number as in 'Empty Video Latent'."),
                 io.Image.Input(
                     "images",
                     optional=True,

@@ -9,8 +9,9 @@ from ..core.trajectory.sample import sample
 from ..core.trajectory.track import ROLES
 from ..core.trajectory.tracker import Tracking, as_trajectories, grid_points, track_points
 from .host.progress import reporter
+from .inputs import choice_input
 from .sockets import TRACKS
-from .trajectory import CATEGORY, choice_input, side_inputs, trajectories_input, trajectories_output
+from .trajectory import CATEGORY, side_inputs, trajectories_input, trajectories_output
 
 
 def _count(name: str, default: int, most: int, tooltip: str, least: int = 1) -> io.Int.Input:
@@ -95,8 +96,8 @@ class TrajectoryErrorNode(io.ComfyNode):
                 TRACKS.Input(
                     "tracks",
                     optional=True,
-                    tooltip="The clip's points as another tracker has them, one for each trajectory. Empty "
-                    "= OpenCV follows the points where the trajectories begin.",
+                    tooltip="The clip's points as another tracker has them, one for each trajectory. Empty = "
+                    "OpenCV follows the points where the trajectories begin.",
                 ),
             ],
             outputs=[

@@ -4,10 +4,10 @@ from comfy_api.latest import io, ui
 
 from ..core.data.scene import CAMERAS, MOTIONS
 from ..core.data.shapes import GROUNDS, HUES, SHAPES
-from ..core.noise import SEED_RANGE
 from .host.schedules import AUTO, CHOICES, UNCHANGED
 from .host.sprites import ANY, STILL_CAMERA, WorldSettings, draw_world
 from .host.training import TrainingSettings, train_motion_module
+from .inputs import amount_input, choice_input, frames_input, learning_rate_input, seed_input, text_input
 from .sockets import MOTION_MODEL, TRACKS
 
 CATEGORY = "Choreographer/Training"
@@ -32,20 +32,13 @@ class SpriteWorld(io.ComfyNode):
             display_name="Sprite World",
             category=CATEGORY,
             description="Draws a clip of moving sprites of which everything is known: where each one is, "
-            "which pixels it "
-            "covers, and a caption. For training, and for trying out nodes that take tracks or masks.",
+            "which pixels it covers, and a caption. For training, and for trying out nodes that take tracks "
+            "or masks.",
             inputs=[
-                io.Int.Input("frames", default=16, min=1, max=4096, tooltip="Frames of the clip."),
+                frames_input(),
                 _side("width", "Width of the clip in pixels, a multiple of 8."),
                 _side("height", "Height of the clip in pixels, a multiple of 8."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEED_RANGE - 1,
-                    control_after_generate=True,
-                    tooltip="Decides all that is 'random', and the places, sizes and speeds.",
-                ),
+                seed_input("Decides all that is 'random', and the places, sizes and speeds."),
                 _word("shape", SHAPES, "Shape of the first sprite. Every face has features of its own."),
                 _word("colour", HUES, "Colour of the first sprite."),
                 _word("motion", MOTIONS, "How the first sprite moves."),
@@ -85,31 +78,15 @@ class SpriteWorld(io.ComfyNode):
         return io.NodeOutput(*draw_world(WorldSettings(frames, width, height, seed, words, camera, sprites)))
 
 
-def _weight(name: str, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=0.0, min=0.0, max=100.0, step=0.01, tooltip=tooltip)
-
-
 def _training_inputs() -> list:
     """How to train: length, rate, seed, schedule, and the terms of CCDM Eq. 13."""
     return [
         io.Int.Input("steps", default=500, min=1, max=1_000_000, tooltip="Training steps."),
-        io.Float.Input(
-            "learning_rate",
-            default=1e-4,
-            min=1e-7,
-            max=1.0,
-            step=1e-7,
-            tooltip="Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to "
-            "a tenth of this.",
+        learning_rate_input(
+            "Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to a tenth of "
+            "this."
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=SEED_RANGE - 1,
-            control_after_generate=True,
-            tooltip="Seed of a fresh module's weights and of all that is drawn while training.",
-        ),
+        seed_input("Seed of a fresh module's weights and of all that is drawn while training."),
         io.Int.Input(
             "clips_per_step",
             default=1,
@@ -117,40 +94,37 @@ def _training_inputs() -> list:
             max=64,
             tooltip="Clips seen at each step. More needs more memory.",
         ),
-        io.Combo.Input(
+        choice_input(
             "beta_schedule",
-            options=[choice for choice in CHOICES if choice != UNCHANGED],
+            [choice for choice in CHOICES if choice != UNCHANGED],
+            "Noise schedule to train with. 'auto' is the given module's own, and linear for a fresh one.",
             default=AUTO,
-            tooltip="Noise schedule to train with. 'auto' is the given module's own, and linear for a "
-            "fresh one.",
         ),
-        _weight(
+        amount_input(
             "lambda1",
+            0.0,
             "Weight of each frame's neighbours in the loss (CCDM Eq. 13); 0 = plain noise prediction.",
+            most=100.0,
         ),
-        _weight(
-            "lambda2", "Weight of the keyframes in the loss (CCDM Eq. 13); 0 = keyframes do not count more."
+        amount_input(
+            "lambda2",
+            0.0,
+            "Weight of the keyframes in the loss (CCDM Eq. 13); 0 = keyframes do not count more.",
+            most=100.0,
         ),
         io.Int.Input(
             "window", default=2, min=0, max=64, tooltip="Neighbours on each side, k of CCDM Eq. 13."
         ),
-        io.String.Input(
-            "keyframes",
-            default="",
-            optional=True,
-            tooltip="Frames that lambda2 weighs, from 0, as in 0, 15. Empty = none.",
-        ),
+        text_input("keyframes", "Frames that lambda2 weighs, from 0, as in 0, 15. Empty = none."),
         MOTION_MODEL.Input(
             "motion_model",
             optional=True,
             tooltip="Motion module to go on from. Without it a fresh one is made for the model.",
         ),
-        io.String.Input(
+        text_input(
             "save_prefix",
-            default="",
-            optional=True,
-            tooltip="Name to save the trained module under in models/animatediff_models; a number is "
-            "added. Empty = not saved.",
+            "Name to save the trained module under in models/animatediff_models; a number is added. Empty = "
+            "not saved.",
         ),
     ]
 
@@ -167,9 +141,8 @@ class TrainMotionModule(io.ComfyNode):
             category=CATEGORY,
             is_output_node=True,
             description="Trains a motion module on clips while the image model stays as it is. If you "
-            "cancel, what was learnt "
-            "is kept in output/choreographer_training, and the next run with the same inputs and settings "
-            "goes on from there.",
+            "cancel, what was learnt is kept in output/choreographer_training, and the next run with the "
+            "same inputs and settings goes on from there.",
             inputs=[
                 io.Model.Input(
                     "model", tooltip="A Stable Diffusion 1.5 image model, without a motion module."
@@ -186,8 +159,7 @@ class TrainMotionModule(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip="What the clips show: one line a clip, or one line for all. A tenth of them is "
-                    "left out in training, "
-                    "for guidance.",
+                    "left out in training, for guidance.",
                 ),
                 *_training_inputs(),
             ],

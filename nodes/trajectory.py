@@ -8,10 +8,11 @@ from ..core.trajectory.camera import PRESETS
 from ..core.trajectory.camera import preset as preset_move
 from ..core.trajectory.formats import Reading, parse
 from ..core.trajectory.track import CAMERA_EASINGS, ZOOM_CURVES, Trajectories
+from .inputs import MOST_FRAMES, choice_input
 from .sockets import TRAJECTORIES
 
 CATEGORY = "Choreographer/Trajectory"
-MOST_FRAMES = 4096
+SPREAD = "Frames of the clip. The trajectories are spread over them."
 AS_PRESET = "as preset"
 EXAMPLE = """{"version": 1, "size": [512, 512],
  "tracks": [{"name": "1", "role": "object", "curve": "pchip", "points": [
@@ -25,22 +26,6 @@ def side_inputs(what: str, width: int = 512, height: int = 512) -> list:
         io.Int.Input("width", default=width, min=8, max=16384, tooltip=f"Width of {what} in pixels."),
         io.Int.Input("height", default=height, min=8, max=16384, tooltip=f"Height of {what} in pixels."),
     ]
-
-
-def frames_input() -> io.Int.Input:
-    """How many frames the clip has."""
-    return io.Int.Input(
-        "frames",
-        default=16,
-        min=1,
-        max=MOST_FRAMES,
-        tooltip="Frames of the clip. The trajectories are spread over them.",
-    )
-
-
-def choice_input(name: str, options, tooltip: str) -> io.Combo.Input:
-    """One of some words, by default the first."""
-    return io.Combo.Input(name, options=list(options), default=options[0], tooltip=tooltip)
 
 
 def trajectories_input(tooltip: str, name: str = "trajectories", optional: bool = False):
@@ -77,8 +62,8 @@ class TrajectoriesNode(io.ComfyNode):
                 io.Image.Input(
                     "background",
                     optional=True,
-                    tooltip="Shown behind the paths in the editor, not part of the trajectories. "
-                    "Empty = grey.",
+                    tooltip="Shown behind the paths in the editor, not part of the trajectories. Empty = "
+                    "grey.",
                 ),
             ],
             outputs=[trajectories_output("The trajectories, for 'Flow Map' and others.")],
@@ -110,11 +95,11 @@ def _cells(name: str) -> io.Int.Input:
 
 def _move_inputs() -> list:
     return [
-        io.Combo.Input(
+        choice_input(
             "preset",
-            options=list(PRESETS),
+            PRESETS,
+            "How the camera moves. The picture's content moves the other way.",
             default="pan right",
-            tooltip="How the camera moves. The picture's content moves the other way.",
         ),
         _number("amount", 1.0, -10.0, 10.0, "How far the preset goes: 0 = not at all, -1 = the opposite."),
         _number("pan", 0.0, -10.0, 10.0, "More pan to the right, in parts of the frame's width."),
@@ -124,8 +109,8 @@ def _move_inputs() -> list:
         choice_input(
             "zoom_curve",
             [AS_PRESET, *ZOOM_CURVES],
-            "How a zoom grows. even: by the same factor each frame. linear: by the same amount. "
-            "dolly: as when the camera itself comes near at constant speed.",
+            "How a zoom grows. even: by the same factor each frame. linear: by the same amount. dolly: as "
+            "when the camera itself comes near at constant speed.",
         ),
         choice_input(
             "easing",

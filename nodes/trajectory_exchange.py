@@ -14,11 +14,11 @@ from ..core.trajectory.formats import (
 )
 from ..core.trajectory.sample import sample
 from ..core.trajectory.track import CURVES, ROLES, TIMINGS, Trajectories
+from .inputs import choice_input, frames_input
 from .sockets import TRACKS
 from .trajectory import (
     CATEGORY,
-    choice_input,
-    frames_input,
+    SPREAD,
     side_inputs,
     trajectories_input,
     trajectories_output,
@@ -95,7 +95,7 @@ class ExportTrajectories(io.ComfyNode):
             description="Write trajectories for other packs: one point a frame, in pixels.",
             inputs=[
                 trajectories_input("What to write; camera moves are written as tracks."),
-                frames_input(),
+                frames_input(SPREAD),
                 *side_inputs("the clip"),
                 choice_input(
                     "format",

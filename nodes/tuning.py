@@ -2,25 +2,15 @@
 
 from comfy_api.latest import io, ui
 
-from ..core.noise import SEED_RANGE
 from ..core.training.tune import LEARNING_RATE
 from .host import files
 from .host.tuning import TuningOptions, apply_tuning, inverted, load_tuning_file
 from .host.tuning_training import TuneSettings, tune_on_clip
+from .inputs import amount_input, learning_rate_input, percent_inputs, seed_input, text_input
 from .sockets import VIDEO_TUNING
 
 CATEGORY = "Choreographer/Tuning"
-
-
-def _share(name: str, default: float, tooltip: str, most: float = 1.0) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=most, step=0.01, tooltip=tooltip)
-
-
-def _percents() -> list:
-    return [
-        _share("start_percent", 0.0, "When in sampling it begins: 0 = the first, noisiest step."),
-        _share("end_percent", 1.0, "When it ends: 1 = with the last step."),
-    ]
+WHEN = ("When in sampling it begins: 0 = the first, noisiest step.", "When it ends: 1 = with the last step.")
 
 
 def _shared_norm(tooltip: str) -> io.Boolean.Input:
@@ -45,8 +35,10 @@ class SparseCausalAttention(io.ComfyNode):
             "training: each frame's self-attention looks at the first frame and at the one before.",
             inputs=[
                 io.Model.Input("model", tooltip="An image model; LoRAs and ControlNets keep working."),
-                _share("strength", 1.0, "How much of the self-attention is replaced: 0 = none, 1 = all."),
-                *_percents(),
+                amount_input(
+                    "strength", 1.0, "How much of the self-attention is replaced: 0 = none, 1 = all."
+                ),
+                *percent_inputs(*WHEN),
                 _shared_norm(
                     "Take the statistics of the UNet's norms over all frames, as Tune-A-Video's code does. "
                     "Off is nearer to the image model."
@@ -74,10 +66,8 @@ class TuneOnVideo(io.ComfyNode):
             category=CATEGORY,
             is_output_node=True,
             description="Tune an image model on one clip (Tune-A-Video), so that another prompt gives "
-            "another "
-            "clip with the same motion. If you cancel, what was learnt is kept, and the next run with the "
-            "same "
-            "inputs and settings goes on.",
+            "another clip with the same motion. If you cancel, what was learnt is kept, and the next run "
+            "with the same inputs and settings goes on.",
             inputs=[
                 io.Model.Input(
                     "model", tooltip="An image model that predicts noise or v, without a motion module."
@@ -86,32 +76,18 @@ class TuneOnVideo(io.ComfyNode):
                 io.Latent.Input("latent", tooltip="The clip, encoded: one latent a frame, 4 to 24 frames."),
                 io.String.Input("caption", default="", multiline=True, tooltip="What the clip shows."),
                 io.Int.Input("steps", default=300, min=1, max=100_000, tooltip="Training steps: 300 to 500."),
-                io.Float.Input(
-                    "learning_rate",
+                learning_rate_input(
+                    "How fast it learns; the published value suits Stable Diffusion 1.5, the demo models "
+                    "need more (0.001).",
                     default=LEARNING_RATE,
-                    min=1e-7,
-                    max=1.0,
-                    step=1e-7,
-                    tooltip="How fast it learns; the published value suits Stable Diffusion 1.5, the demo "
-                    "models need more (0.001).",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEED_RANGE - 1,
-                    control_after_generate=True,
-                    tooltip="Seed of the new weights and of all that is drawn while training.",
-                ),
+                seed_input("Seed of the new weights and of all that is drawn while training."),
                 _shared_norm(
                     "Take the statistics of the UNet's norms over all frames, as the published code does."
                 ),
-                io.String.Input(
+                text_input(
                     "save_prefix",
-                    default="",
-                    optional=True,
-                    tooltip="Name to save the tuning under in models/loras; a number is added. Empty = not "
-                    "saved.",
+                    "Name to save the tuning under in models/loras; a number is added. Empty = not saved.",
                 ),
             ],
             outputs=[
@@ -178,9 +154,11 @@ class ApplyVideoTuning(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model that it was tuned on, or a sibling of it."),
                 VIDEO_TUNING.Input("tuning", tooltip="From 'Tune on Video' or 'Load Video Tuning'."),
-                _share("strength", 1.0, "How much of what was learnt acts: 1 = as trained.", 2.0),
-                _share("causal", 1.0, "How much of the self-attention is sparse-causal: 1 = as trained."),
-                *_percents(),
+                amount_input("strength", 1.0, "How much of what was learnt acts: 1 = as trained.", most=2.0),
+                amount_input(
+                    "causal", 1.0, "How much of the self-attention is sparse-causal: 1 = as trained."
+                ),
+                *percent_inputs(*WHEN),
             ],
             outputs=[_model()],
         )
@@ -205,8 +183,7 @@ class DdimInversion(io.ComfyNode):
             description="Find the noise from which deterministic sampling makes a given clip. Sample from it "
             "with another prompt to edit the clip: 'KSampler (Advanced)' with add_noise off, sampler ddim or "
             "euler. 'SaveLatent' keeps the result. Works on models that predict noise and on those that "
-            "predict "
-            "v.",
+            "predict v.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample, with its tuning applied."),
                 io.Conditioning.Input(
@@ -216,8 +193,7 @@ class DdimInversion(io.ComfyNode):
                 io.Sigmas.Input(
                     "sigmas",
                     tooltip="The schedule that will be sampled, from 'BasicScheduler' with the same "
-                    "scheduler "
-                    "and steps, denoise 1.",
+                    "scheduler and steps, denoise 1.",
                 ),
                 io.Int.Input(
                     "refine",
@@ -225,8 +201,7 @@ class DdimInversion(io.ComfyNode):
                     min=0,
                     max=20,
                     tooltip="Times that each step is corrected. 0: as published. 1 to 3: nearer to the "
-                    "source, "
-                    "each costs as much time as the inversion itself.",
+                    "source, each costs as much time as the inversion itself.",
                 ),
             ],
             outputs=[

@@ -5,8 +5,9 @@ from comfy_api.latest import io
 from ..core.prompts.schedule import parse_values
 from ..core.uni_control.network import CONDITIONS
 from .host import files
-from .host.control import ControlOptions
+from .host.clip_control import ControlOptions
 from .host.uni_control import applied, apply_uni_control, encode_content, load_uni_file
+from .inputs import amount_input, percent_inputs, strength_schedule_input
 from .sockets import UNI_CONTROLNET
 
 CATEGORY = "Choreographer/Control"
@@ -37,8 +38,7 @@ class LoadUniControlNet(io.ComfyNode):
                     "control_net",
                     options=files.file_names(files.CONTROLNETS),
                     tooltip="A file in ComfyUI/models/controlnet. It may hold a whole Stable Diffusion "
-                    "besides, "
-                    "of which nothing is used.",
+                    "besides, of which nothing is used.",
                 )
             ],
             outputs=[
@@ -52,10 +52,6 @@ class LoadUniControlNet(io.ComfyNode):
     def execute(cls, control_net) -> io.NodeOutput:
         """Read the file."""
         return io.NodeOutput(load_uni_file(files.full_path(files.CONTROLNETS, control_net)))
-
-
-def _number(name: str, default: float, most: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=most, step=0.01, tooltip=tooltip)
 
 
 class ApplyUniControlNet(io.ComfyNode):
@@ -80,12 +76,16 @@ class ApplyUniControlNet(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="What the images should show."),
                 io.Conditioning.Input("negative", tooltip="What they should not show."),
                 UNI_CONTROLNET.Input("uni_controlnet", tooltip="From 'Load Uni-ControlNet'."),
-                _number("strength", 1.0, 10.0, "How strongly the maps act: 0 = not at all, 1 = as trained."),
-                _number("content_strength", 1.0, 10.0, "How strongly the content acts: 0 = not at all."),
-                _number(
-                    "start_percent", 0.0, 1.0, "When in sampling the maps begin to act: 0 = at the start."
+                amount_input(
+                    "strength", 1.0, "How strongly the maps act: 0 = not at all, 1 = as trained.", most=10.0
                 ),
-                _number("end_percent", 1.0, 1.0, "When they cease to act: 1 = with the last step."),
+                amount_input(
+                    "content_strength", 1.0, "How strongly the content acts: 0 = not at all.", most=10.0
+                ),
+                *percent_inputs(
+                    "When in sampling the maps begin to act: 0 = at the start.",
+                    "When they cease to act: 1 = with the last step.",
+                ),
                 *maps,
                 io.Image.Input(
                     "content",
@@ -100,13 +100,7 @@ class ApplyUniControlNet(io.ComfyNode):
                 io.Vae.Input(
                     "vae", optional=True, tooltip="The checkpoint's VAE, for the content of the demo's net."
                 ),
-                io.String.Input(
-                    "strength_schedule",
-                    default="",
-                    optional=True,
-                    tooltip="Strength at frames, as in 0:1.0, 8:0.5; frames between blend, and 'strength' "
-                    "multiplies all. Empty = the same for every frame.",
-                ),
+                strength_schedule_input(),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="The prompt with the net on it."),

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from .host.windows import FUSE_METHODS, SCHEDULES, apply_context_windows
+from .inputs import choice_input
 
 
 def _frames(name: str, default: int, least: int, most: int, tooltip: str) -> io.Int.Input:
@@ -11,21 +12,21 @@ def _frames(name: str, default: int, least: int, most: int, tooltip: str) -> io.
 
 def _plan() -> list:
     return [
-        io.Combo.Input(
+        choice_input(
             "schedule",
-            options=SCHEDULES,
-            default="standard_uniform",
-            tooltip="Where windows lie. standard_uniform: they shift from step to step, which hides seams. "
+            SCHEDULES,
+            "Where windows lie. standard_uniform: they shift from step to step, which hides seams. "
             "looped_uniform: the same, going round the end, for clips that loop. standard_static: always the "
             "same. batched: one after the other, no overlap.",
+            default="standard_uniform",
         ),
-        io.Combo.Input(
+        choice_input(
             "fuse",
-            options=FUSE_METHODS,
+            FUSE_METHODS,
+            "How overlapping windows are averaged. pyramid: the middle of a window counts most. relative: "
+            "the same, one window after the other. flat: all the same. overlap-linear: fade over the overlap "
+            "only.",
             default="pyramid",
-            tooltip="How overlapping windows are averaged. pyramid: the middle of a window counts most. "
-            "relative: the same, one window after the other. flat: all the same. overlap-linear: fade over "
-            "the overlap only.",
         ),
         _frames(
             "stride",

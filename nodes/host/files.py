@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 
-import comfy.model_management
-import comfy.ops
 import folder_paths
 from comfy.model_patcher import ModelPatcher
 
 from ...core.motion.layouts import read_motion_module
-from .patching import motion_patcher
+from .nets import load_net
 
 MOTION_MODULES = "animatediff_models"
 MOTION_LORAS = "animatediff_motion_lora"
@@ -54,11 +52,4 @@ def load_motion_module(name: str) -> ModelPatcher:
 
 def load_motion_file(path: str) -> ModelPatcher:
     """Load a motion module from a path as a MOTION_MODEL, in the precision the host picks for UNets here."""
-    return motion_patcher(
-        read_motion_module(
-            path,
-            ops=comfy.ops.manual_cast,
-            device=comfy.model_management.unet_offload_device(),
-            dtype=comfy.model_management.unet_dtype(),
-        )
-    )
+    return load_net(read_motion_module, path)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...core.guidance import EQ5, EXTRAPOLATE, Pair, evaluate, one_by_one, trajectory_change
 from .control import BASE_CONDS, uses_lora
+from .hooks import check_percents, in_range
 
 POSITIVE, NEGATIVE = 0, 1  # places of the evaluations without LoRA; those with it follow in the same order
 
@@ -29,11 +30,7 @@ class GuiderOptions:
 
     def __post_init__(self):
         """Check the range."""
-        if self.end_percent <= self.start_percent:
-            raise ValueError(
-                f"end_percent is {self.end_percent:g}, "
-                f"it must be larger than start_percent, {self.start_percent:g}"
-            )
+        check_percents(self)
 
 
 class CameraFreeGuider(CFGGuider):
@@ -62,7 +59,7 @@ class CameraFreeGuider(CFGGuider):
     ) -> Tensor:
         """The guided clean latents (F, C, h, w) at noisy latents `x` and sigmas `timestep`."""
         model_options = model_options or {}
-        if not self._in_range(float(timestep.flatten()[0])):
+        if not in_range(timestep, self.inner_model.model_sampling, self.options):
             return super().predict_noise(x, timestep, model_options, seed)
         plain = math.isclose(self.cfg, 1.0) and not model_options.get("disable_cfg1_optimization", False)
         conds = [self.conds["positive"], None if plain else self.conds["negative"]]
@@ -73,13 +70,6 @@ class CameraFreeGuider(CFGGuider):
             self.inner_model, *base, self.cfg, x, timestep,
             model_options=options, cond=conds[POSITIVE], uncond=conds[NEGATIVE],
         )  # fmt: skip
-
-    def _in_range(self, sigma: float) -> bool:
-        start, end = (
-            self.inner_model.model_sampling.percent_to_sigma(percent)
-            for percent in (self.options.start_percent, self.options.end_percent)
-        )
-        return end < sigma <= start
 
     def _with_driven(self, conds: list) -> list:
         """The evaluations without LoRA, and those with it that the form needs."""

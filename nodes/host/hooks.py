@@ -1,40 +1,52 @@
 """Hooks on a model's UNet for the length of its sampling runs: put on, told about each batch, taken off.
 
 The same bridge for all that acts inside the UNet by forward hooks: a clone carries it, nothing is inserted,
-and the hooks do nothing except while the UNet is called for that clone.
+and the hooks do nothing except while the UNet is called for that clone. So a UNet that other model nodes
+share is never changed by leftovers.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection, WrappersMP
+from torch import Tensor
 
 from ...core.motion.attach import Attachment
-from .patching import frame_index
-from .preview import add_clip_preview
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the UNet: latents ((C F), 4, h, w), their sigmas, and which frames of the clip they are."""
+
+    x: Tensor
+    sigma: Tensor
+    index: Sequence[int]
+    sampling: object
+    transformer_options: dict
 
 
 class HookRun:
-    """One set of hooks on one clone of a model."""
+    """One set of hooks on one clone of a model. What differs is `attach`, `begin` and `tell`."""
 
-    def __init__(
-        self,
-        state,
-        attach: Callable[..., list[Attachment]],
-        tell: Callable[[Sequence[int], float, object], None] = lambda *_: None,
-    ):
-        """Take the parts.
-
-        state: what the hooks read; it has `frames` and `active`. attach(unet): puts them on. tell(index,
-        sigma, model_sampling): called before each batch with the frames that it holds; it may silence the
-        hooks for this batch by `state.active = False`.
-        """
-        self.state, self.attach, self.tell = state, attach, tell
+    def __init__(self, state):
+        """Nothing is attached yet. `state` is what the hooks read; it has `frames` and `active`."""
+        self.state = state
         self._attachments: list[Attachment] = []
         state.active = False
+
+    def attach(self, unet) -> list[Attachment]:
+        """Put the hooks on. Raises ValueError when they do not fit the UNet."""
+        raise NotImplementedError
+
+    def begin(self, noise: Tensor, guider) -> None:
+        """Before a sampling run: check it, make ready what it needs. Raises ValueError."""
+
+    def tell(self, call: Call) -> None:
+        """Before each batch, with `frames` and `active` set; it may silence the hooks for this batch."""
 
     def put_on(self, model: ModelPatcher, name: str, extra: Sequence[ModelPatcher] = ()) -> ModelPatcher:
         """A clone of `model` that carries the hooks, with models that they need; `model` stays as it is.
@@ -49,7 +61,6 @@ class HookRun:
         model.set_injections(key, [PatcherInjection(inject=self.inject, eject=self.eject)])
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, self.sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, self.apply)
-        add_clip_preview(model)
         return model
 
     def inject(self, patcher) -> None:
@@ -57,16 +68,22 @@ class HookRun:
         self.eject(patcher)
         self._attachments = self.attach(patcher.model.diffusion_model)
 
+    def attach_again(self, unet) -> None:
+        """Put back hooks that were taken off in mid-run, such as by a clone that was thrown away."""
+        if not self._attachments:
+            self._attachments = self.attach(unet)
+
     def eject(self, _patcher) -> None:
         """Take the hooks off; also when there are none."""
         while self._attachments:
             self._attachments.pop().remove()
 
-    def sample(self, executor, *args, **kwargs):
+    def sample(self, executor, noise, *args, **kwargs):
         """OUTER_SAMPLE wrapper: leave the UNet clean however sampling ends."""
         guider = executor.class_obj
         try:
-            return executor(*args, **kwargs)
+            self.begin(noise, guider)
+            return executor(noise, *args, **kwargs)
         finally:
             guider.model_patcher.eject_model()
             self.eject(guider.model_patcher)
@@ -75,19 +92,44 @@ class HookRun:
               **kwargs):  # fmt: skip
         """APPLY_MODEL wrapper: tell the hooks about this batch, and silence them after it."""
         base, transformer_options = executor.class_obj, transformer_options or {}
-        if not self._attachments:  # taken off in mid-run, such as by a clone that was thrown away
-            self._attachments = self.attach(base.diffusion_model)
+        self.attach_again(base.diffusion_model)
         index = frame_index(x.shape[0], transformer_options)
         self.state.frames, self.state.active = len(index), True
-        self.tell(index, float(t.flatten()[0]), base.model_sampling)
         try:
+            self.tell(Call(x, t, index, base.model_sampling, transformer_options))
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         finally:
             self.state.active = False
 
 
-def in_range(sigma: float, sampling, start: float, end: float) -> bool:
-    """Whether a sigma lies between two percents of sampling; 0 and 1 include the first and the last step."""
-    before_start = start > 0.0 and sigma > sampling.percent_to_sigma(start)
-    after_end = end < 1.0 and sigma <= sampling.percent_to_sigma(end)
-    return not (before_start or after_end)
+def frame_index(batch: int, transformer_options: dict) -> Sequence[int]:
+    """Indices in the clip of the frames of one condition in this batch, read from what the host says.
+
+    The batch holds all frames of the clip, or of the context window, once for each entry of `cond_or_uncond`.
+    Raises ValueError when it does not, because a node between sampler and model took it apart.
+    """
+    conditions = len(transformer_options.get("cond_or_uncond", (0,)))
+    window = transformer_options.get("context_window")
+    frames = batch // conditions if window is None else len(window.index_list)
+    if frames * conditions != batch:
+        raise ValueError(
+            f"The model was called with {batch} latents for {conditions} conditions of {frames} "
+            "frames; nodes that split or tile the batch inside the sampler do not work with motion modules"
+        )
+    return range(frames) if window is None else window.index_list
+
+
+def check_percents(options) -> None:
+    """Raise ValueError where options with `start_percent` and `end_percent` have an empty range."""
+    start, end = options.start_percent, options.end_percent
+    if end <= start:
+        raise ValueError(f"end_percent is {end:g}, it must be larger than start_percent, {start:g}")
+
+
+def in_range(sigma: Tensor, sampling, options) -> bool:
+    """Whether a batch's sigma lies from `start_percent` to `end_percent` of sampling; 0 to 1 is all of it."""
+    start, end = options.start_percent, options.end_percent
+    if start <= 0.0 and end >= 1.0:
+        return True
+    now = float(sigma.flatten()[0])
+    return sampling.percent_to_sigma(end) < now <= sampling.percent_to_sigma(start)

@@ -7,22 +7,22 @@ their keys and values; then the clip is sampled as always, with its positive pro
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Sequence
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import PatcherInjection, WrappersMP
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.guidance import Pair, on_channels
 from ...core.image_prompt.attach import Captured, PromptState, attach, find_blocks, unweighted
 from ...core.image_prompt.options import AttentionOptions
 from ...core.image_prompt.picture import Prepared, stacked
+from ...core.motion.attach import Attachment
 from ...core.motion.sites import find_sites
 from ...core.noise import normals, seeded
-from .image_prompt import prompt_patcher
-from .patching import frame_index
+from .hooks import Call, HookRun, frame_index, in_range
+from .nets import as_patcher
 from .progress import check_interrupt, track
 from .schedules import apply_beta_schedule
 
@@ -51,18 +51,10 @@ def apply_image_attention(
     """
     options = options or AttentionOptions()
     _check(model, prompt, pictures, vae, options)
-    model = model.clone()
-    unet = model.model.diffusion_model
-    prompt = prompt or prompt_patcher(unweighted(unet))
+    prompt = prompt or as_patcher(unweighted(model.model.diffusion_model))
     run = AttentionRun(prompt, tuple(pictures), vae, text, options)
-    run.inject(model)  # says what does not fit
-    run.eject(model)
-    key = f"{ATTACHED}_{uuid.uuid4().hex}"
-    model.set_additional_models(key, [prompt])
-    model.set_injections(key, [PatcherInjection(inject=run.inject, eject=run.eject)])
-    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, run.sample)
-    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, key, run.look)
-    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, run.apply)
+    model = run.put_on(model, ATTACHED, [prompt])
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, ATTACHED, run.look)
     if options.published:
         apply_beta_schedule(model, PUBLISHED_SCHEDULE, PUBLISHED_SCHEDULE)
         model.set_model_sampler_cfg_function(_published_guidance)
@@ -91,7 +83,7 @@ def _published_guidance(arguments: dict) -> Tensor:
     return on_channels(pair, arguments["cond_scale"], PUBLISHED_CHANNELS, axis=1)
 
 
-class AttentionRun:
+class AttentionRun(HookRun):
     """One application of image attention: its hooks, its pictures, and what they are told at each call.
 
     The hooks do nothing except inside `look` and `apply`.
@@ -99,38 +91,28 @@ class AttentionRun:
 
     def __init__(self, prompt: ModelPatcher, pictures, vae, text, options: AttentionOptions):
         """Nothing is attached yet; the host injects when it loads the model."""
+        super().__init__(PromptState())
         self.prompt, self.pictures, self.vae, self.text = prompt, pictures, vae, text
-        self.options, self.state = options, PromptState(active=False)
-        self._attachments, self._blocks = [], {}
+        self.options, self._blocks = options, {}
         self._latents = self._noise = self._weights = self._told = None
         self._seen: dict[int, Captured] = {}  # picture -> its keys and values at the present sigma
         self._sigma = None
 
-    def inject(self, patcher) -> None:
-        """Attach to the UNet of `patcher`. Raises ValueError when the weights do not fit it."""
-        self.eject(patcher)
-        unet = patcher.model.diffusion_model
-        self._attachments = attach(self.prompt.model, unet, self.state, self.options.published)
+    def attach(self, unet) -> list[Attachment]:
+        """Hooks on the attention. Raises ValueError when the weights do not fit the UNet."""
+        attachments = attach(self.prompt.model, unet, self.state, self.options.published)
         self._blocks = block_keys(unet)
-
-    def eject(self, _patcher) -> None:
-        """Take the hooks off; also when there are none."""
-        while self._attachments:
-            self._attachments.pop().remove()
+        return attachments
 
     def sample(self, executor, noise, *args, **kwargs):
-        """OUTER_SAMPLE wrapper: encode the pictures first, and leave nothing behind however sampling ends."""
-        guider = executor.class_obj
+        """OUTER_SAMPLE wrapper: leave nothing behind however sampling ends."""
         try:
-            self._begin(noise, guider)
-            return executor(noise, *args, **kwargs)
+            return super().sample(executor, noise, *args, **kwargs)
         finally:
-            guider.model_patcher.eject_model()
-            self.eject(guider.model_patcher)
             self._latents = self._noise = self._weights = self._told = self._sigma = None
             self._seen = {}
 
-    def _begin(self, noise: Tensor, guider) -> None:
+    def begin(self, noise: Tensor, guider) -> None:
         """What one run needs: weights of the pictures, their latents, noise and text."""
         if not self.pictures:
             return
@@ -149,7 +131,8 @@ class AttentionRun:
         """CALC_COND_BATCH wrapper: before a window is evaluated, run the pictures that its frames see."""
         if self._latents is not None and conds[0] is not None:
             index = frame_index(x_in.shape[0], {**_window(model_options), "cond_or_uncond": [0]})
-            wanted = self._wanted(index) if self._in_range(timestep, model.model_sampling) else []
+            acting = in_range(timestep, model.model_sampling, self.options)
+            wanted = self._wanted(index) if acting else []
             self._look_at(wanted, model, x_in, timestep.flatten()[0])
         return executor(model, conds, x_in, timestep, model_options)
 
@@ -169,7 +152,7 @@ class AttentionRun:
 
     def _capture(self, numbers: list[int], model, x_in: Tensor, sigma: Tensor) -> None:
         """One pass of some pictures through the UNet."""
-        self._attach_again(model)
+        self.attach_again(model.diffusion_model)
         repeats = x_in.shape[0] if self.options.published else 1
         noise = self._noise[numbers]
         if self.options.published:  # each frame of the picture's clip has noise of its own, anew each step
@@ -197,31 +180,19 @@ class AttentionRun:
             name: found for name, found in captured.items() if self._blocks[name][1] in self.options.factors
         }
 
-    def apply(
-        self,
-        executor,
-        x,
-        t,
-        c_concat=None,
-        c_crossattn=None,
-        control=None,
-        transformer_options=None,
-        **kwargs,
-    ):
-        """APPLY_MODEL wrapper: tell the hooks about this batch, and silence them after it."""
-        base, transformer_options = executor.class_obj, transformer_options or {}
-        self._attach_again(base)
-        self._tell(x, transformer_options)
+    def apply(self, executor, *args, **kwargs):
+        """APPLY_MODEL wrapper: let go of the pictures after the batch."""
         try:
-            return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+            return super().apply(executor, *args, **kwargs)
         finally:
-            self.state.active, self.state.pictures = False, {}
+            self.state.pictures = {}
 
-    def _tell(self, x: Tensor, transformer_options: dict) -> None:
-        index, state = frame_index(x.shape[0], transformer_options), self.state
+    def tell(self, call: Call) -> None:
+        """Which pictures these frames see."""
+        index, state, transformer_options = call.index, self.state, call.transformer_options
         numbers = sorted(self._seen)
-        state.frames, state.numbers = len(index), torch.tensor(list(index))
-        state.size = state.base = tuple(x.shape[2:])
+        state.numbers = torch.tensor(list(index))
+        state.size = state.base = tuple(call.x.shape[2:])
         state.gain = self.options.positions
         state.skip = self._replaced(transformer_options)
         places = self._seen[numbers[0]] if numbers else {}
@@ -234,28 +205,12 @@ class AttentionRun:
             state.weights = self._weights[list(index)][:, numbers].repeat(len(entries), 1)
         # as published, only the positive prompt sees pictures
         state.blind = frozenset(number for number, entry in enumerate(entries) if entry != 0)
-        state.active = True
 
     def _replaced(self, transformer_options: dict) -> frozenset[str]:
         """Places whose attention another node replaces in this call: theirs counts."""
         replaced = transformer_options.get("patches_replace", {}).get("attn1", {})
         keys = {name: key for name, (key, _) in self._blocks.items()}
         return frozenset(name for name, key in keys.items() if key in replaced or key[:2] in replaced)
-
-    def _attach_again(self, model) -> None:
-        """The host may have taken the hooks off in mid-run, such as with a clone that was thrown away."""
-        if not self._attachments:
-            self._attachments = attach(
-                self.prompt.model, model.diffusion_model, self.state, self.options.published
-            )
-
-    def _in_range(self, timestep: Tensor, sampling) -> bool:
-        now, options = float(timestep.flatten()[0]), self.options
-        return (
-            sampling.percent_to_sigma(options.end_percent)
-            < now
-            <= sampling.percent_to_sigma(options.start_percent)
-        )
 
 
 def _window(model_options: dict) -> dict:

@@ -12,11 +12,12 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.image_prompt.layouts import read_image_prompt
-from ...core.image_prompt.network import ImagePrompt, MapperConfig
+from ...core.image_prompt.network import MapperConfig
 from ...core.image_prompt.picture import Prepared, prepare, stacked
 from ...core.image_prompt.vision import standardized
 from ...core.image_prompt.words import packed, replace_word
 from ...core.refine.boxes import Box, parse_boxes
+from .nets import load_net
 from .progress import track
 
 PUBLISHED_LAYERS = 24  # of CLIP ViT-L/14
@@ -41,24 +42,7 @@ class ImagePromptValue:
 
 def load_image_prompt_file(path: str, video: str | None = None) -> ModelPatcher:
     """Load an IMAGE_PROMPT_MODEL; `video` is the published video UNet. Raises ValueError."""
-    return prompt_patcher(
-        read_image_prompt(
-            path,
-            video,
-            ops=comfy.ops.manual_cast,
-            device=comfy.model_management.unet_offload_device(),
-            dtype=comfy.model_management.unet_dtype(),
-        )
-    )
-
-
-def prompt_patcher(model: ImagePrompt) -> ModelPatcher:
-    """A core ImagePrompt as an IMAGE_PROMPT_MODEL: a ModelPatcher, so that the host can load it."""
-    return ModelPatcher(
-        model.eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    return load_net(read_image_prompt, path, video)
 
 
 def prepare_pictures(images: Tensor, masks: Tensor | None, boxes: str, margin: float) -> tuple[Prepared, ...]:

@@ -22,9 +22,11 @@ from ...core.training.diffusion import Batch
 from ...core.training.flow_clips import TrackedLatents
 from ...core.training.flow_control import CLIPS, FlowTraining, Orthogonal
 from ...core.training.loop import Plan
-from .control import check_fit, control_patcher
+from .clip_control import check_fit
+from .control import VideoControl
 from .files import CONTROLNETS
 from .footage import NO_DATASET, Footage, all_captions, dataset_folder, encode_footage
+from .nets import as_patcher
 from .training import RUNS, HostFamily, check_model, curve, drop_run, encode_captions, own_copy, reporter
 
 
@@ -97,7 +99,7 @@ def check_models(models: Models, settings: LoraSettings) -> None:
         if patcher is not None and patcher.model.config.kind != kind:
             raise ValueError(f"{what} takes {patcher.model.config.kind} as condition, expected {kind}")
         if patcher is not None:
-            check_fit(patcher.model, models.model.model)
+            check_fit(patcher.model, models.model.model, VideoControl.what)
     most = min(p.model.config.max_frames for p in (models.motion, models.control))
     if settings.frames > most:
         raise ValueError(f"The clips have {settings.frames} frames, these models take at most {most}")
@@ -164,7 +166,7 @@ def finish(models: Models, training: FlowTraining, settings: LoraSettings) -> Mo
         save(net, settings.save_prefix)
     for folder in (*(training.plan.folder / role for role in ROLES), training.plan.folder):
         drop_run(folder)
-    return control_patcher(net)
+    return as_patcher(net)
 
 
 def save(net, prefix: str) -> Path:

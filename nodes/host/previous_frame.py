@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...core.control_modes.loop import FrameLoop, Loop, Request, Source
 from ...core.control_modes.maps import Edges, edge_maps
-from .control import ControlOptions
+from .clip_control import ControlOptions
 from .noise import prior_noise
 from .progress import reporter
 from .sampling import SamplerSettings, empty_latent

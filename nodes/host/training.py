@@ -29,7 +29,7 @@ from ...core.training.fit import fitting_config
 from ...core.training.loop import Plan
 from ...core.training.losses import frame_weights
 from .files import MOTION_MODULES
-from .patching import motion_patcher
+from .nets import as_patcher
 from .schedules import AUTO
 
 RUNS = "choreographer_training"  # folder for unfinished runs, in the output folder
@@ -279,7 +279,7 @@ def finish(module: MotionModel, plan: Plan, settings: TrainingSettings) -> Model
     where = comfy.model_management.unet_offload_device()
     ours = MotionModel(module.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
     ours.load_state_dict(module.state_dict())
-    return motion_patcher(ours)
+    return as_patcher(ours)
 
 
 def drop_run(folder: Path) -> None:

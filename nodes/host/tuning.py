@@ -12,12 +12,15 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...core.motion.attach import Attachment
 from ...core.motion.shared_norm import share_norms
 from ...core.tuning.attach import TuningState, attach
 from ...core.tuning.ddim import invert
 from ...core.tuning.layouts import read_tuning
 from ...core.tuning.network import VideoTuning
-from .hooks import HookRun, in_range
+from .hooks import Call, HookRun, check_percents, in_range
+from .nets import load_net
+from .preview import add_clip_preview
 from .progress import check_interrupt
 
 KEY = "choreo_tuning"
@@ -39,32 +42,12 @@ class TuningOptions:
 
     def __post_init__(self):
         """Check the range."""
-        if self.end_percent <= self.start_percent:
-            raise ValueError(
-                f"end_percent is {self.end_percent:g}, "
-                f"it must be larger than start_percent, {self.start_percent:g}"
-            )
+        check_percents(self)
 
 
 def load_tuning_file(path: str) -> ModelPatcher:
     """Load a VIDEO_TUNING; the host picks the precision, casts and offloads. Raises ValueError."""
-    return tuning_patcher(
-        read_tuning(
-            path,
-            ops=comfy.ops.manual_cast,
-            device=comfy.model_management.unet_offload_device(),
-            dtype=comfy.model_management.unet_dtype(),
-        )
-    )
-
-
-def tuning_patcher(tuning: VideoTuning) -> ModelPatcher:
-    """A core VideoTuning as a VIDEO_TUNING: a ModelPatcher, so that the host can load it."""
-    return ModelPatcher(
-        tuning.eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    return load_net(read_tuning, path)
 
 
 def apply_tuning(
@@ -80,19 +63,29 @@ def apply_tuning(
         raise ValueError(
             "This model has sparse-causal attention or a video tuning already; connect the model from before"
         )
-    state = TuningState(causal=options.causal, effect=options.effect)
-    weights = None if tuning is None else tuning.model
+    run = TuningRun(None if tuning is None else tuning.model, options)
+    tuned = run.put_on(model, KEY, [] if tuning is None else [tuning])
+    add_clip_preview(tuned)
+    return tuned
 
-    def put(unet):
-        found = attach(unet, state, weights)
-        own = weights is not None and weights.config.shared_norm
-        return [*found, share_norms(unet, state)] if options.shared_norm and not own else found
 
-    def tell(_index, sigma: float, sampling) -> None:
-        state.active = in_range(sigma, sampling, options.start_percent, options.end_percent)
+class TuningRun(HookRun):
+    """One application of sparse-causal attention, and of a tuning's weights where there are some."""
 
-    run = HookRun(state, put, tell)
-    return run.put_on(model, KEY, [] if tuning is None else [tuning])
+    def __init__(self, tuning: VideoTuning | None, options: TuningOptions):
+        """Take the parts."""
+        super().__init__(TuningState(causal=options.causal, effect=options.effect))
+        self.tuning, self.options = tuning, options
+
+    def attach(self, unet) -> list[Attachment]:
+        """Hooks on the attention, and on the norms where they should see all frames."""
+        found, tuning = attach(unet, self.state, self.tuning), self.tuning
+        own = tuning is not None and tuning.config.shared_norm
+        return [*found, share_norms(unet, self.state)] if self.options.shared_norm and not own else found
+
+    def tell(self, call: Call) -> None:
+        """Act from start to end only."""
+        self.state.active = in_range(call.sigma, call.sampling, self.options)
 
 
 def inverted(model: ModelPatcher, conditioning: list, latent: dict, sigmas: Tensor, refine: int) -> dict:

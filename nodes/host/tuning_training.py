@@ -20,8 +20,8 @@ from ...core.tuning.attach import TuningState, attach
 from ...core.tuning.layouts import save_tuning
 from ...core.tuning.network import VideoTuning
 from .files import LORAS
+from .nets import as_patcher
 from .training import RUNS, HostFamily, check_model, curve, encode_captions, reporter
-from .tuning import tuning_patcher
 
 TARGETS = {ModelType.EPS: NOISE, ModelType.V_PREDICTION: VELOCITY}
 
@@ -129,7 +129,7 @@ def finish(tuning: VideoTuning, plan: Plan) -> ModelPatcher:
     where = comfy.model_management.unet_offload_device()
     ours = VideoTuning(tuning.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
     ours.load_state_dict(tuning.state_dict())
-    return tuning_patcher(ours)
+    return as_patcher(ours)
 
 
 def save(tuning: VideoTuning, settings: TuneSettings) -> Path:

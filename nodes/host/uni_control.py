@@ -8,52 +8,31 @@ import comfy.latent_formats
 import comfy.model_management
 import comfy.ops
 import torch
-from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.prompts.schedule import check_range, values_at
 from ...core.uni_control.layouts import read_uni_controlnet
-from ...core.uni_control.network import CONDITIONS, UniControlNet, latent_content, stack_maps
-from .control import ControlOptions, apply_control, check_fit, clip_frames_of
-from .patching import frame_index
-
-WHAT = "The Uni-ControlNet"
+from ...core.uni_control.network import CONDITIONS, latent_content, stack_maps
+from .clip_control import ClipControl, ControlOptions
+from .control import apply_control
+from .nets import load_net
 
 
 def load_uni_file(path: str) -> ModelPatcher:
     """Load a UNI_CONTROLNET; the host picks the precision, casts and offloads. Raises ValueError."""
-    return uni_patcher(
-        read_uni_controlnet(
-            path,
-            ops=comfy.ops.manual_cast,
-            device=comfy.model_management.unet_offload_device(),
-            dtype=comfy.model_management.unet_dtype(),
-        )
-    )
+    return load_net(read_uni_controlnet, path)
 
 
-def uni_patcher(net: UniControlNet) -> ModelPatcher:
-    """A core UniControlNet as a UNI_CONTROLNET: a ModelPatcher, so that the host can load it."""
-    return ModelPatcher(
-        net.eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
-
-
-class UniControl(ControlBase):
+class UniControl(ClipControl):
     """One application of a Uni-ControlNet: its net and the maps that it is given."""
 
-    reads_context_window = True
+    what = "The Uni-ControlNet"
 
     def __init__(self, net: ModelPatcher, maps: Mapping[str, Tensor], options: ControlOptions):
         """Take maps by kind, (F, 3, H, W) in 0..1 each; raises ValueError as `stack_maps`."""
-        super().__init__()
         stack_maps({kind: clip[:1] for kind, clip in maps.items()})
-        self.net, self.maps, self.options = net, dict(maps), options
-        self.set_cond_hint(None, options.strength, (options.start_percent, options.end_percent))
-        self.model_sampling = None
+        super().__init__(net, options)
+        self.maps = dict(maps)
 
     def copy(self) -> UniControl:
         """A copy that shares net and maps; the host's nodes chain it to other ControlNets."""
@@ -61,47 +40,20 @@ class UniControl(ControlBase):
         self.copy_to(copied)
         return copied
 
-    def get_models(self) -> list[ModelPatcher]:
-        """What the host loads for sampling."""
-        return [*super().get_models(), self.net]
-
-    def pre_run(self, model, percent_to_timestep_function) -> None:
-        """Before sampling: check that the net was made for this model. Raises ValueError."""
-        super().pre_run(model, percent_to_timestep_function)
-        check_fit(self.net.model, model, WHAT)
-        self.model_sampling = model.model_sampling
-
-    def cleanup(self) -> None:
-        """After sampling."""
-        self.model_sampling = None
-        super().cleanup()
-
-    def get_control(self, x_noisy, t, cond, batched_number, transformer_options) -> dict | None:
-        """Residuals for the UNet's skips and middle, as the host's `apply_control` takes them.
-
-        `x_noisy` ((C F), 4, h, w) for C conditions, `t` its sigmas; raises ValueError where the maps do not
-        fit the clip.
-        """
-        previous = self.previous_controlnet
-        if previous is not None:
-            previous = previous.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        start, end = self.timestep_range
-        if not end <= t[0] <= start:
-            return previous
-        index = frame_index(x_noisy.shape[0], transformer_options)
-        conditions = x_noisy.shape[0] // len(index)
-        weights = next(self.net.model.parameters()).dtype
-        dtype = comfy.model_management.unet_manual_cast(weights, self.net.load_device) or weights
-        frames = clip_frames_of(index, transformer_options.get("context_window"))
+    def residuals(
+        self, x: Tensor, t: Tensor, text: Tensor, frames: int, index: Sequence[int], transformer_options: dict
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """The net's residuals, alike for all conditions. Raises ValueError where the maps do not fit."""
+        conditions = x.shape[0] // len(index)
         maps = self._stacked(index, frames).repeat(conditions, 1, 1, 1)
-        down, mid = self.net.model.local(
-            self.model_sampling.calculate_input(t, x_noisy).to(dtype),
+        strength = self.frame_strength(frames, index)
+        return self.net.model.local(
+            self.model_sampling.calculate_input(t, x).to(text.dtype),
             self.model_sampling.timestep(t).float(),
-            cond.get("crossattn_controlnet", cond["c_crossattn"]).to(x_noisy.device, dtype),
-            maps.to(x_noisy.device, dtype),
-            self._frame_strength(index, frames, conditions),
+            text,
+            maps.to(x.device, text.dtype),
+            strength.repeat(conditions) if torch.is_tensor(strength) else strength,
         )
-        return self.control_merge({"middle": [mid], "output": list(down)}, previous, x_noisy.dtype)
 
     def _stacked(self, index: Sequence[int], frames: int) -> Tensor:
         """The maps of some frames of a clip; one map serves all."""
@@ -113,11 +65,6 @@ class UniControl(ControlBase):
                 )
         chosen = {k: clip if len(clip) == 1 else clip[list(index)] for k, clip in self.maps.items()}
         return stack_maps(chosen).expand(len(index), -1, -1, -1)
-
-    def _frame_strength(self, index: Sequence[int], frames: int, conditions: int) -> float | Tensor:
-        keys = self.options.strength_keys
-        check_range(keys, frames)
-        return values_at(keys, index).repeat(conditions) if keys else 1.0
 
 
 def encode_content(net: ModelPatcher, images: Tensor, clip_vision=None, vae=None) -> Tensor:

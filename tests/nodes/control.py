@@ -28,7 +28,7 @@ def make_net(kind="flow", seed=4, roles=("camera", "object"), dtype=torch.float3
 
 def patcher(net):
     """The net as a VIDEO_CONTROLNET."""
-    return pack("nodes.host.control").control_patcher(net)
+    return pack("nodes.host.nets").as_patcher(net)
 
 
 def flow_map(frames=4, size=SIZE, seed=6):

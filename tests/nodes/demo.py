@@ -37,6 +37,16 @@ def make_parts(seed=1):
     return tuple(part.half().float().eval().requires_grad_(False) for part in parts)
 
 
+def make_vae(gain=1.0):
+    """A small VAE with random weights, as the stock loader makes one; `gain` on its encoder's last layer."""
+    from comfy.sd import VAE
+
+    encoder, decoder = make_parts()[2:]
+    encoder[-1].weight.mul_(gain)
+    parts = (("taesd_encoder", encoder), ("taesd_decoder", decoder))
+    return VAE(sd={f"{name}.{key}": v for name, part in parts for key, v in part.state_dict().items()})
+
+
 def write_checkpoint(parts, path):
     """The parts as the one file that the demo ships."""
     from safetensors.torch import save_file

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from choreographer.tests.nodes.control import RANK, flow_map, make_net, patcher, run_guider
-from choreographer.tests.nodes.demo import make_demo_model, make_parts
+from choreographer.tests.nodes.demo import make_demo_model, make_vae
 from choreographer.tests.nodes.tiny import make_cond, pack, sample
 from safetensors.torch import save_file
 
@@ -19,13 +19,7 @@ def model(comfy_host):
 
 @pytest.fixture(scope="module")
 def vae(comfy_host):
-    """A small VAE with random weights."""
-    from comfy.sd import VAE
-
-    parts = zip(("taesd_encoder", "taesd_decoder"), make_parts()[2:], strict=True)
-    return VAE(
-        sd={f"{name}.{key}": value for name, part in parts for key, value in part.state_dict().items()}
-    )
+    return make_vae()
 
 
 @pytest.fixture(scope="module")

@@ -28,18 +28,11 @@ def demo(comfy_host, tmp_path_factory):
 
 
 @pytest.fixture
-def folders(demo, tmp_path, monkeypatch):
+def folders(demo, own_folders):
     """The host's output and embeddings folders, in a place of their own."""
-    import folder_paths
-
-    kinds = dict(folder_paths.folder_names_and_paths)
-    kinds["embeddings"] = ([str(tmp_path / "embeddings")], {".safetensors", ".pt"})
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", kinds)
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    (tmp_path / "embeddings").mkdir()
-    return SimpleNamespace(
-        embeddings=tmp_path / "embeddings", runs=tmp_path / "output" / "choreographer_training"
-    )
+    own = own_folders(embeddings="embeddings")
+    own.embeddings.mkdir()
+    return own
 
 
 def tokens(name="me", count=4, width=64, seed=0):

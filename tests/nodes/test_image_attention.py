@@ -61,7 +61,7 @@ def trained(model, seed=5, **parts):
     places = tuple(block.place for block in blocks)
     parts = parts or {"text": True, "fine": True}
     built = network.ImagePrompt(network.ImagePromptConfig(places=places, **parts))
-    return pack("nodes.host.image_prompt").prompt_patcher(tiny.fill(built, seed))
+    return pack("nodes.host.nets").as_patcher(tiny.fill(built, seed))
 
 
 def host_unet(config, weights):

@@ -35,7 +35,7 @@ def model(comfy_host):
     """An IMAGE_PROMPT_MODEL with a picture encoder of its own."""
     network = pack("core.image_prompt.network")
     built = network.ImagePrompt(network.ImagePromptConfig(mapper=config()))
-    return pack("nodes.host.image_prompt").prompt_patcher(fill(built, 7))
+    return pack("nodes.host.nets").as_patcher(fill(built, 7))
 
 
 def image(count=1, channels=3, seed=0):
@@ -218,12 +218,12 @@ def test_the_stock_picture_encoder_gives_the_published_states(comfy_host):
         assert torch.allclose(ours[number], theirs[number], atol=1e-5)
     network = pack("core.image_prompt.network")
     built = network.ImagePrompt(network.ImagePromptConfig(mapper=config(vision=None, layers=network.LAYERS)))
-    value = encoded(host.prompt_patcher(fill(built, 8)), clip_vision=vision)[0]
+    value = encoded(pack("nodes.host.nets").as_patcher(fill(built, 8)), clip_vision=vision)[0]
     assert value.tokens.shape == (1, 5, CONTEXT)
     with pytest.raises(ValueError, match="connect 'Load CLIP Vision'"):
-        encoded(host.prompt_patcher(built))
+        encoded(pack("nodes.host.nets").as_patcher(built))
     with pytest.raises(ValueError, match="has 6 layers 16 wide; .* reads 24 layers 16 wide"):
-        encoded(host.prompt_patcher(built), clip_vision=ClipVision(6))
+        encoded(pack("nodes.host.nets").as_patcher(built), clip_vision=ClipVision(6))
 
 
 def test_text_encoders_of_other_models_are_refused(model):

@@ -14,14 +14,9 @@ SMALL = {"steps": 2, "learning_rate": 1e-3, "seed": 0, "frames": 2, "size": (64,
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
+def folders(own_folders, tmp_path):
     """Output and model folders of this test's own."""
-    import folder_paths
-
-    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "output"))
-    known = dict(folder_paths.folder_names_and_paths)
-    known["image_prompt_models"] = ([str(tmp_path / "models")], folder_paths.supported_pt_extensions)
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", known)
+    own_folders(models="image_prompt_models")
     return tmp_path
 
 
@@ -32,7 +27,7 @@ def start(comfy_host):
     model = make_demo_model()
     places = tuple(block.place for block in attach.find_blocks(model.model.diffusion_model))
     built = network.ImagePrompt(network.ImagePromptConfig(places=places, mapper=config()))
-    return pack("nodes.host.image_prompt").prompt_patcher(fill(built, 7))
+    return pack("nodes.host.nets").as_patcher(fill(built, 7))
 
 
 def train(clip, stage, prompt, model=None, motion=None, vision=None, **changes):  # noqa: F811

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from choreographer.tests.nodes.demo import make_parts
+from choreographer.tests.nodes.demo import make_vae
 from choreographer.tests.nodes.tiny import hook_count, make_cond, make_model, make_motion, pack, sample
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
@@ -12,14 +12,7 @@ SAMPLERS = ("euler", "heun", "dpmpp_sde", "euler_ancestral", "dpmpp_2m", "uni_pc
 
 @pytest.fixture(scope="module")
 def vae(comfy_host):
-    """A small VAE with random weights."""
-    from comfy.sd import VAE
-
-    encoder, decoder = make_parts()[2:]
-    encoder[-1].weight.mul_(50)  # latents of the usual size
-    parts = (("taesd_encoder", encoder), ("taesd_decoder", decoder))
-    state = {f"{name}.{key}": value for name, part in parts for key, value in part.state_dict().items()}
-    return VAE(sd=state)
+    return make_vae(gain=50)  # latents of the usual size
 
 
 @pytest.fixture

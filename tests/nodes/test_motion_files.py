@@ -67,7 +67,7 @@ def test_a_file_runs_as_the_module_it_was_made_from(nodes, folders):
     loaded = run(nodes.LoadMotionModule, "moves.safetensors")
     model = make_model()
     expected = pack("nodes.host.patching").apply_motion_module(
-        model, pack("nodes.host.patching").motion_patcher(motion)
+        model, pack("nodes.host.nets").as_patcher(motion)
     )
     heads = loaded.model.config.heads, motion.config.heads
     assert heads[0] == heads[1]
@@ -97,7 +97,7 @@ def test_a_motion_lora_equals_merged_weights(nodes, folders, strength):
     lora.merge_lora(
         motion, lora.read_motion_lora(folders / "animatediff_motion_lora" / "pan.safetensors"), strength
     )
-    merged = pack("nodes.host.patching").motion_patcher(motion)
+    merged = pack("nodes.host.nets").as_patcher(motion)
     assert torch.allclose(result, sample(apply(nodes, model, merged)), atol=1e-3)
     assert not torch.allclose(result, plain, atol=1e-2)
     assert torch.equal(sample(apply(nodes, model, loaded)), plain), "the loaded module itself is not changed"

@@ -1,12 +1,10 @@
 """Train Motion LoRAs in a real host: what it trains, refuses, keeps, and leaves behind."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from choreographer.tests.nodes.control import RANK, make_net, patcher
-from choreographer.tests.nodes.demo import make_demo_model, make_parts
+from choreographer.tests.nodes.demo import make_demo_model, make_vae
 from choreographer.tests.nodes.test_training_nodes import Words, same
 from choreographer.tests.nodes.tiny import hook_count, make_motion, pack
 
@@ -15,31 +13,19 @@ FRAMES, SIDE = 2, 64
 
 
 @pytest.fixture
-def folders(comfy_host, tmp_path, monkeypatch):
+def folders(own_folders):
     """The host's input, output and ControlNet folders, in a place of their own."""
-    import folder_paths
-
-    kinds = dict(folder_paths.folder_names_and_paths)
-    kinds["controlnet"] = ([str(tmp_path / "controlnet")], {".safetensors"})
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", kinds)
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
-    runs = tmp_path / "output" / "choreographer_training"
-    return SimpleNamespace(nets=tmp_path / "controlnet", runs=runs, input=tmp_path / "input")
+    return own_folders(nets="controlnet")
 
 
 @pytest.fixture(scope="module")
 def parts(comfy_host):
     """Model, VAE, motion module and a flow net with an object LoRA, as the stock loaders make them."""
-    from comfy.sd import VAE
-
     with torch.inference_mode():
-        pair = zip(("taesd_encoder", "taesd_decoder"), make_parts()[2:], strict=True)
-        weights = {f"{name}.{key}": v for name, part in pair for key, v in part.state_dict().items()}
         return {
             "model": make_demo_model(),
             "clip": Words(),
-            "vae": VAE(sd=weights),
+            "vae": make_vae(),
             "motion": make_motion(layers_per_block=1, mid_block=True),
             "control": patcher(make_net("flow", roles=())),
         }

@@ -186,12 +186,11 @@ def test_scale_sharpens_the_attention():
 def test_percent_range_is_that_of_the_sampler(patching):
     model = make_model()
     calls = []
-    real = patching.MotionRun._tell
 
     class Noting(patching.MotionRun):
-        def _tell(self, batch, sigma, *args):
-            real(self, batch, sigma, *args)
-            calls.append((float(sigma[0]), self.state.active))
+        def tell(self, call):
+            super().tell(call)
+            calls.append((float(call.sigma[0]), self.state.active))
 
     sampling = moved(model).get_model_object("model_sampling")
     with pytest.MonkeyPatch.context() as patch:

@@ -8,12 +8,6 @@ SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "uni_pc"]
 
 
 @pytest.fixture(scope="module")
-def model(comfy_host):
-    """A ModelPatcher of the tiny UNet."""
-    return make_model()
-
-
-@pytest.fixture(scope="module")
 def nodes(comfy_host):
     """The module of the noise nodes."""
     return pack("nodes.noise")

@@ -4,21 +4,9 @@ import pytest
 import torch
 from choreographer.tests.nodes.clips import FRAMES, HEIGHT, WIDTH, Vae, call, clip
 from choreographer.tests.nodes.memory import PeakMemory
-from choreographer.tests.nodes.tiny import make_cond, make_model, make_motion, pack, sample
+from choreographer.tests.nodes.tiny import make_cond, pack, sample
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
-
-
-@pytest.fixture(scope="module")
-def model(comfy_host):
-    """A ModelPatcher of the tiny UNet."""
-    return make_model()
-
-
-@pytest.fixture(scope="module")
-def moving(model):
-    """The same with a motion module."""
-    return pack("nodes.host.patching").apply_motion_module(model, make_motion())
 
 
 def tiles(model, images, upscale_model=None, positive=None, **changes):

@@ -24,16 +24,10 @@ class Words:
 
 
 @pytest.fixture
-def folders(comfy_host, tmp_path, monkeypatch):
+def folders(own_folders):
     """The host's output and motion module folders, in a place of their own."""
-    import folder_paths
-
     pack("nodes.host.files").register_folders()
-    kinds = dict(folder_paths.folder_names_and_paths)
-    kinds["animatediff_models"] = ([str(tmp_path / "motion")], {".safetensors"})
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", kinds)
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    return SimpleNamespace(motion=tmp_path / "motion", runs=tmp_path / "output" / "choreographer_training")
+    return own_folders(motion="animatediff_models")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Sparse-causal attention, tuning and inversion in a real host: what they give, refuse, and leave behind."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from choreographer.tests.nodes.demo import make_demo_model
@@ -13,15 +11,9 @@ FRAMES, SIDE = 3, 8
 
 
 @pytest.fixture
-def folders(comfy_host, tmp_path, monkeypatch):
+def folders(own_folders):
     """The host's output and LoRA folders, in a place of their own."""
-    import folder_paths
-
-    kinds = dict(folder_paths.folder_names_and_paths)
-    kinds["loras"] = ([str(tmp_path / "loras")], {".safetensors"})
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", kinds)
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    return SimpleNamespace(loras=tmp_path / "loras", runs=tmp_path / "output" / "choreographer_training")
+    return own_folders(loras="loras")
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +219,7 @@ def test_inversion_works_on_a_tuned_model_and_can_be_interrupted():
     model = gentle()
     hooks = hook_count(model)
     host = pack("nodes.host.tuning")
-    filled = host.tuning_patcher(
+    filled = pack("nodes.host.nets").as_patcher(
         fill(pack("core.training.tune").fresh_tuning(model.model.diffusion_model), 4)
     )
     causal = tuned(model, filled)

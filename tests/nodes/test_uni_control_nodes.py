@@ -26,7 +26,7 @@ def net(comfy_host):
     made = fill(network.UniControlNet(config, comfy.ops.manual_cast), 4)
     for layer in made.local.zero_convs:
         layer.weight.data.mul_(0.3)
-    return pack("nodes.host.uni_control").uni_patcher(made)
+    return pack("nodes.host.nets").as_patcher(made)
 
 
 def maps(seed=1, frames=FRAMES, side=8 * SIDE):

@@ -74,7 +74,7 @@ def make_motion(seed=2, widths=(64, 128, 128), dtype=torch.float32, **changes):
     config = pack("core.motion.model").MotionConfig(channels=widths, heads=4, **changes)
     motion = pack("core.motion.model").MotionModel(config, ops=comfy.ops.manual_cast, dtype=dtype)
     fill(motion, seed)
-    return pack("nodes.host.patching").motion_patcher(motion)
+    return pack("nodes.host.nets").as_patcher(motion)
 
 
 def make_cond(seed, frames=1, tokens=7):

@@ -1,0 +1,29 @@
+"""Nets of core as models of the host: it picks their precision, casts, offloads and patches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import comfy.model_management
+import comfy.ops
+from comfy.model_patcher import ModelPatcher
+from torch import nn
+
+
+def load_net(read: Callable[..., nn.Module], path: str, *more, **options) -> ModelPatcher:
+    """A net from a file by a reader of core, in the precision that the host picks for UNets here.
+
+    Raises ValueError as the reader.
+    """
+    ops, device = comfy.ops.manual_cast, comfy.model_management.unet_offload_device()
+    dtype = comfy.model_management.unet_dtype()
+    return as_patcher(read(path, *more, ops=ops, device=device, dtype=dtype, **options))
+
+
+def as_patcher(net: nn.Module) -> ModelPatcher:
+    """A net as a ModelPatcher, so that the host can load and patch it."""
+    return ModelPatcher(
+        net.eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
