@@ -17,7 +17,7 @@ import numpy as np
 from .pack import ROOT, import_host, register_pack
 
 GAMMAS = (0.0, 0.1, 0.2, 0.4)
-WHAT = ("prompts", "gamma", "identity", "seams", "trajectories", "modes", "tuning", "atlas")
+WHAT = ("prompts", "gamma", "identity", "seams", "trajectories", "keyframes", "modes", "tuning", "atlas")
 
 
 class Demo:
@@ -170,7 +170,7 @@ def add_trajectory_options(parser):
     add("--modes", nargs="*", choices=modes, default=modes, help="what to compare; all without")
     add("--trajectory-scale", type=float, default=1.5, help="of camera-free guidance")
     add("--flow-control", type=Path, help="flow net with LoRAs, instead of the demo's")
-    add("--image-control", type=Path, help="image net, instead of the demo's")
+    add("--image-control", type=Path, help="image net, instead of the demo's (keyframes too)")
 
 
 def main(arguments=None):

@@ -409,9 +409,7 @@ NOTES = {
     "refine_faces": REFINE_FACES,
     "refine_tiles": REFINE_TILES + DEMO,
     "edit_region": EDIT_REGION,
-    "public/refine_faces_of_people": PEOPLE
-    + PUBLIC
-    + "`mm_sd_v15_v2.ckpt` (models/animatediff_models).",
+    "public/refine_faces_of_people": PEOPLE + PUBLIC + "`mm_sd_v15_v2.ckpt` (models/animatediff_models).",
     "public/train_identity_on_photos": PHOTOS
     + PUBLIC.replace(",\nand from the AnimateDiff release", "; for masks by words")
     + "Grounding DINO (models/grounding_dino) and SAM (models/sams) in transformers' layout.",

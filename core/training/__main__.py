@@ -9,13 +9,14 @@ motion       RUN --latents RUN        motion module on the frozen base (CCDM Eq.
 image_control RUN --latents RUN       video ControlNet for keyframes, on the frozen base and motion
 flow_clips   RUN --autoencoder RUN    draw and encode clips with tracks (or --dataset: read curated ones)
 flow_control RUN --latents RUN        flow net of Image Conductor, --dense-steps on dense maps, then sparse
+uni_control  RUN --autoencoder RUN    Uni-ControlNet on edges, depth and content, on the frozen base
 motion_loras RUN --latents RUN        camera and object LoRA on --flow-control's net
 subjects     RUN --autoencoder RUN    draw and encode clips with pictures of their subject
 vision       RUN --subjects RUN       picture encoder for image prompts
 image_prompt RUN --subjects RUN       mapper and attention for pictures (--stage, --prompt RUN)
 image_report RUN --subjects RUN       likeness and captions of clips with pictures (--prompt RUN)
 ablation     RUN --latents RUN        CCDM Table 3: motion under schedules A, B and C, and a table
-export       DEMO --from RUN          write checkpoint and motion module as the demo ships them
+export       DEMO --from RUN          write what the runs hold as the demo ships it
 unpack       RUN --from DEMO          the reverse: a run to go on from, or to encode with
 """
 
@@ -25,17 +26,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from . import ablation, autoencoder, control, flow_recipes, image_prompt_recipes, latents
-from .base_model import Words, checkpoint_parts, checkpoint_tensors
+from ..uni_control.layouts import save_uni_controlnet
+from . import ablation, autoencoder, control, flow_recipes, image_prompt_recipes, latents, uni_control
+from .base_model import Words
+from .demo_files import export_checkpoint, export_motion, export_nets, unpack
 from .diffusion import Batch, Family, train_base, train_motion
 from .loop import Plan
-from .word_table import pack_words
 
-CHECKPOINT = Path("checkpoints") / "choreographer_demo.safetensors"
 IMAGE_CONTROL = "image_control.safetensors"
-MOTION = Path("animatediff_models") / "choreographer_demo_motion.safetensors"
+UNI_CONTROL = "uni_control.safetensors"
 
 
 def parse(arguments=None):
@@ -66,6 +67,7 @@ def parse(arguments=None):
         "--tokenizer", type=Path, default=_tokenizer(), help="folder with CLIP's vocab.json and merges.txt"
     )
     parser.add_argument("--stills", type=int, default=24, help="pictures a step (latents: pictures to draw)")
+    parser.add_argument("--pool", type=int, default=4000, help="uni_control: pictures to draw from")
     parser.add_argument("--clips", type=int, default=2, help="clips a step (latents: clips to draw)")
     parser.add_argument("--frames", type=int, default=16)
     for name, what in (("--still-camera", "a still camera"), ("--straight", "a straight move")):
@@ -173,6 +175,15 @@ def _image_control(options):
     control.save_control(net.half(), options.folder / IMAGE_CONTROL)
 
 
+def _uni_control(options):
+    family, (encoder, _) = _family(options), autoencoder.load(options.autoencoder, options.device)
+    stills = uni_control.draw_stills(encoder, options.pool, options.seed)
+    net = uni_control.make_uni_control(family)
+    weights = uni_control.train_uni_control(family, net, stills, _plan(options), options.stills)
+    net.load_state_dict(weights)
+    save_uni_controlnet(net.half(), options.folder / UNI_CONTROL)
+
+
 def _flow_control(options):
     flow_recipes.flow_control(options, _plan(options), _batch(options), _family(options))
 
@@ -209,33 +220,19 @@ def _ablation(options):
 
 
 def _export(options):
-    """checkpoints/ and animatediff_models/ under the demo folder, fp16."""
-    from ..motion.layouts import save_motion_module
-
     weights = _weights(options.start)
-    pair = [load_file(options.autoencoder / f"{n}.safetensors") for n in ("encoder", "decoder")]
-    tensors = pack_words(checkpoint_tensors(weights["unet"], weights["text"], *pair))
-    target = options.folder / CHECKPOINT
-    target.parent.mkdir(parents=True, exist_ok=True)
-    halves = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
-    save_file(halves, target.with_suffix(".part"))
-    target.with_suffix(".part").replace(target)
-    motion = options.folder / MOTION
-    motion.parent.mkdir(parents=True, exist_ok=True)
-    save_motion_module(_family(options).motion.half(), motion)
+    if "unet" in weights:
+        parts = [load_file(options.autoencoder / f"{n}.safetensors") for n in ("encoder", "decoder")]
+        export_checkpoint(options.folder, weights["unet"], weights["text"], *parts)
+    if "motion" in weights:
+        export_motion(options.folder, _family(options).motion)
+    export_nets(options.folder, options.start)
 
 
 def _unpack(options):
-    """A demo folder's files as the parts that runs hold: encoder, decoder, unet, text, motion; fp32."""
-    from ..motion.layouts import read_motion_module
-
     (demo,) = options.start
-    tensors = {k: v.float() for k, v in load_file(demo / CHECKPOINT).items()}
     options.start = []
-    family = _family(options)
-    weights = checkpoint_parts(tensors, family.unet.state_dict(), family.text.state_dict())
-    weights["motion"] = read_motion_module(demo / MOTION).float().state_dict()
-    autoencoder.save(weights, options.folder)
+    autoencoder.save(unpack(demo, _family(options)), options.folder)
 
 
 RECIPES = {
@@ -244,6 +241,7 @@ RECIPES = {
     "base": _base,
     "motion": _motion,
     "image_control": _image_control,
+    "uni_control": _uni_control,
     "flow_clips": flow_recipes.flow_clips,
     "flow_control": _flow_control,
     "motion_loras": _motion_loras,

@@ -52,7 +52,7 @@ def draw_stills(encoder, count: int, seed: int, progress=print) -> Stills:
         for kind, value in (("canny", edges), ("midas", depth)):
             maps[kind].append((value * 255).round().byte())
         captions += [scene.caption for scene in scenes]
-        if len(captions) % 400 < 16:
+        if len(captions) % 400 == 0:
             progress(f"{len(captions)}/{count} stills")
     return Stills(torch.cat(latents), {kind: torch.cat(parts) for kind, parts in maps.items()}, captions)
 

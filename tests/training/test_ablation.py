@@ -117,3 +117,15 @@ def test_from_the_command_line(tmp_path, comfy_path, monkeypatch):
     assert (tmp_path / "ablation" / "ablation.md").read_text().count("linear") == 3
     main(["image_control", str(tmp_path / "control"), *common, *tokenizer, "--precision", "fp32"])
     assert (tmp_path / "control" / "image_control.safetensors").stat().st_size > 1e6
+
+
+def test_a_uni_controlnet_from_the_command_line(tmp_path, comfy_path):
+    from choreographer.core.training import autoencoder
+    from choreographer.core.uni_control.layouts import read_uni_controlnet
+
+    parts = {"encoder": autoencoder.encoder(), "decoder": autoencoder.decoder()}
+    autoencoder.save({name: part.state_dict() for name, part in parts.items()}, tmp_path / "ae")
+    tokenizer = ["--tokenizer", str(comfy_path / "comfy" / "sd1_tokenizer"), "--device", "cpu"]
+    small = ["--pool", "2", "--stills", "1", "--steps", "1", "--precision", "fp32"]
+    main(["uni_control", str(tmp_path / "uni"), "--autoencoder", str(tmp_path / "ae"), *small, *tokenizer])
+    assert read_uni_controlnet(tmp_path / "uni" / "uni_control.safetensors").config.content_of == "latent"

@@ -59,9 +59,7 @@ def test_nothing_is_no_tracks(text):
 
 def test_units_role_curve_and_timing():
     texts = {"percent": "10,10\n20,90", "fraction": "0.1,0.1\n0.2,0.9", "pixels": "20,10\n40,90"}
-    same = [
-        parse(text, Reading(SIZE, unit, "camera", "linear", "length")) for unit, text in texts.items()
-    ]
+    same = [parse(text, Reading(SIZE, unit, "camera", "linear", "length")) for unit, text in texts.items()]
     assert same[0].tracks == same[1].tracks == same[2].tracks
     assert (same[0].tracks[0].role, same[0].tracks[0].curve, same[0].tracks[0].timing) == (
         "camera",
