@@ -37,7 +37,7 @@ class Demo:
         module = folder / "animatediff_models" / "choreographer_demo_motion.safetensors"
         self.model = patching.apply_motion_module(plain, load_motion_file(str(module))) if motion else plain
 
-    def clip_for(self, prompt, seed, gamma=0.0, frames=16, steps=20, cfg=5.0, size=128):
+    def clip_for(self, prompt, seed, gamma=0.0, frames=16, steps=20, cfg=3.5, size=128):
         """(F, H, W, 3) in 0..1 for a prompt: euler, normal schedule, empty negative prompt."""
         import comfy.sample
         import torch
@@ -183,7 +183,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--train-steps", type=int, default=200, help="identity, tuning, atlas")
     parser.add_argument("--learning-rate", type=float, default=0.02, help="identity: of the ID tokens")
-    parser.add_argument("--cfg", type=float, default=5.0)
+    parser.add_argument("--cfg", type=float, default=3.5)
     parser.add_argument("--tuning-rate", type=float, default=1e-3, help="tuning: learning rate")
     parser.add_argument("--uni-control", type=Path, help="modes: Uni-ControlNet file, instead of the demo's")
     parser.add_argument("--save-tokens", type=Path, help="identity: file to write the learnt ID tokens to")

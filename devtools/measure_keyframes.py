@@ -1,13 +1,10 @@
 """`dev.py measure keyframes`: does a clip pass through its keyframes, and move between them as the truth?
 
 `count` scenes of the sprite world, whose first and last image are given. Sides: the prompt alone ("free"),
-with fusion feedback, drawn by Keyframe Guidance, that with feedback, by the image ControlNet, by both.
-Figures of a clip: PSNR at the keyframes; distance of its flow rating to the truth's; warped difference;
-sharpness; and the change next to a keyframe over the median change of the frames between (1 = it lands
-smoothly).
+drawn by Keyframe Guidance ("guided"), by the image ControlNet ("net"), by both. Figures of a clip: PSNR at
+the keyframes; distance of its flow rating to the truth's; warped difference; sharpness; and the change next
+to a keyframe over the median change of the frames between (1 = it lands smoothly).
 """
-
-from functools import partial
 
 import numpy as np
 
@@ -16,34 +13,25 @@ from .measure import Demo, write_rows
 IMAGE = "choreographer_demo_image.safetensors"
 FRAMES = 16
 ENDS = (0, -1)
-FEEDBACK = (0.5, 0.8)  # the defaults of Fusion Feedback
-WINDOW = 2
 GOAL = 28.0  # dB
 FIGURES = ("keyframes", "worst keyframe", "all frames", "flow off", "warped", "sharpness", "landing")
 
 
 def sides_of(demo, net):
     """Name -> what to make of (model, positive and negative, keyframes) before sampling."""
-    from choreographer.core.fusion.stream import Fusion
     from choreographer.core.keyframe_guidance import Guidance
     from choreographer.nodes.host.control import ControlOptions, VideoControl, apply_control
-    from choreographer.nodes.host.feedback import ClipFuser, FeedbackOptions, apply_feedback
     from choreographer.nodes.host.hints import KeyframeHint
     from choreographer.nodes.host.keyframes import apply_guidance
 
     def guided(model, texts, keyframes):
         return apply_guidance(model, demo.vae, keyframes, Guidance()), texts
 
-    def fed(model, texts, keyframes, given=None):
-        fuser = ClipFuser(Fusion(window=WINDOW, split=False), given and keyframes)
-        return apply_feedback(model, demo.vae, fuser, FeedbackOptions(FEEDBACK)), texts
-
     def shown(model, texts, keyframes):
         hint = KeyframeHint(keyframes, net.model, demo.vae)
         return model, apply_control(texts, lambda: VideoControl(net, hint, ControlOptions()))
 
-    sides = {"free": (), "free, feedback": (fed,), "guided": (guided,)}
-    sides["guided, feedback"] = (guided, partial(fed, given=True))
+    sides = {"free": (), "guided": (guided,)}
     return sides if net is None else {**sides, "net": (shown,), "net and guided": (shown, guided)}
 
 
@@ -82,7 +70,7 @@ def figures_of(made, truth):
 
 
 def measure_keyframes(options):
-    """All sides on `count` scenes, and what feedback changes, with intervals."""
+    """All sides on `count` scenes."""
     demo = Demo(options.demo)
     import torch
     from choreographer.core.data.render import render_images
@@ -105,7 +93,7 @@ def measure_keyframes(options):
             if number < 3:
                 sheet.append(np.concatenate(list(made[::3].numpy()), 1))
         print(f"\r{number + 1}/{options.count}", end="", flush=True)
-    print("", *table(rows), *compared(rows), sep="\n")
+    print("", *table(rows), sep="\n")
     write_rows(options.out, "keyframes", rows, sheet)
 
 
@@ -121,18 +109,4 @@ def table(rows):
         means = " | ".join(f"{_column(rows, side, name).mean():.3f}" for name in FIGURES)
         over = (_column(rows, side, "keyframes") >= GOAL).mean()
         lines.append(f"| {side} | {means} | {over:.2f} |")
-    return lines
-
-
-def compared(rows):
-    """What feedback changes, with its 95 % interval over scenes, as lines."""
-    from choreographer.core.metrics.interval import interval
-
-    lines = []
-    for side in ("free", "guided"):
-        for name in ("flow off", "warped", "sharpness"):
-            change = _column(rows, f"{side}, feedback", name) - _column(rows, side, name)
-            if len(change) > 1:
-                middle, low, high = interval(change.tolist())
-                lines.append(f"feedback, {side}: {name} {middle:+.4f} [{low:+.4f}, {high:+.4f}]")
     return lines

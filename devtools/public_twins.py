@@ -12,12 +12,14 @@ FILES = {
     "choreographer_demo.safetensors": "v1-5-pruned-emaonly-fp16.safetensors",
     "choreographer_demo_motion.safetensors": "v3_sd15_mm.ckpt",
     "choreographer_demo_flow.safetensors": "flow_controlnet.ckpt",
+    "choreographer_demo_image.safetensors": "v3_sd15_sparsectrl_rgb.ckpt",
     "choreographer_demo_id.safetensors": "me.safetensors",
     "choreographer_demo_uni.safetensors": "uni.ckpt",
 }
 FOLDERS = {
     "choreographer_demo_motion.safetensors": "`v3_sd15_mm.ckpt` of AnimateDiff (models/animatediff_models)",
     "choreographer_demo_flow.safetensors": "Image Conductor's `flow_controlnet.ckpt` (models/controlnet)",
+    "choreographer_demo_image.safetensors": "AnimateDiff's `v3_sd15_sparsectrl_rgb.ckpt` (models/controlnet)",
     "choreographer_demo_id.safetensors": "ID tokens as `me.safetensors` (models/embeddings): see "
     "*train_identity*",
     "choreographer_demo_uni.safetensors": "Uni-ControlNet's `uni.ckpt` (models/controlnet)",
@@ -25,7 +27,7 @@ FOLDERS = {
 LARGER = 4  # 128 pixels of the demo's models are 512 of these
 SIDES = ("width", "height", "tile_size", "overlap", "guide_size")
 NUMBERS = {
-    ("cfg", 5.0): 7.5,
+    ("cfg", 3.5): 7.5,
     ("steps", 12): 50,  # of an inversion and of what samples from it
     ("learning_rate", 0.001): 0.00003,  # of a tuning on one video
 }

@@ -166,10 +166,12 @@ Change first: the **layout**. The noise goes into the latent, for the stock *KSa
 *add_noise* disabled. **Steps** must be set as in the sampler."""
 KEYFRAMES = """## A clip between two keyframes
 
-The first and the last frame of a sprite-world clip are fixed; the model makes the frames between them.
+The first and the last frame of a sprite-world clip are fixed; the model makes the frames between them. The
+image ControlNet leads the clip to them, *Keyframe Guidance* makes it pass through them exactly.
 
 Change first: the images of the two **Keyframe** nodes (*Load Image* instead of the sprite world, of the
-clip's size) and the **Prompt**. **reach** of *Keyframe Guidance* ties more or fewer neighbours."""
+clip's size) and the **Prompt**. **reach** of *Keyframe Guidance* ties more or fewer neighbours. Without a
+ControlNet for your model, leave *Lead to the keyframes* out."""
 KEYFRAME_LATENTS = """## Keyframes in the latent
 
 As *keyframes_to_video*, with the keyframes in the latent and a noise mask that keeps them: any sampler,
@@ -234,6 +236,28 @@ The image is the first frame. What moves along the paths is the **mode** of *Fol
 
 Change first: the image, the **Prompt**, the points (x and y from 0 to 1), and look at the preview.
 **trajectory_scale** of *Camera-Free Guider* says how much of the mode's LoRA is added; 1 = once."""
+
+IMAGE_TO_VIDEO_OBJECT = """## An object moves along a drawn path, the camera stays
+
+The image is the first frame. The star follows the path of *Object trajectories*; the single point beside it
+is an anchor, which stays.
+
+Change first: draw in *Object trajectories*, and look at the preview. The picture comes from *Sprite World*;
+*Load Image* takes its place. **trajectory_scale** of *Camera-Free Guider* holds the camera more or less.
+Files for photographs: see *public_image_to_video_trajectory*."""
+IMAGE_TO_VIDEO_CAMERA = """## The camera moves, the scene stays
+
+The image is the first frame, and *Camera Move* says how the view goes on from it.
+
+Change first: **preset** and **amount** of *Camera Move*; an end frame makes it stop earlier. Files for
+photographs: see *public_image_to_video_trajectory*."""
+IMAGE_TO_VIDEO_BOTH = """## An object and the camera move
+
+Both at once: the square along its path, and the view by *Camera Move*. The **mode** is mix: both LoRAs act,
+by **camera_weight** and **object_weight** of *Follow the trajectories*.
+
+Change first: the path, the **preset**, then the two weights. Files for photographs: see
+*public_image_to_video_trajectory*."""
 
 TRAIN_LORAS = """## Train motion LoRAs
 
@@ -415,6 +439,9 @@ NOTES = {
     + "Grounding DINO (models/grounding_dino) and SAM (models/sams) in transformers' layout.",
     "trajectory_preview": TRAJECTORIES,
     "keyframes_to_video": KEYFRAMES + DEMO,
+    "image_to_video_object": IMAGE_TO_VIDEO_OBJECT + DEMO,
+    "image_to_video_camera": IMAGE_TO_VIDEO_CAMERA + DEMO,
+    "image_to_video_camera_and_object": IMAGE_TO_VIDEO_BOTH + DEMO,
     "keyframe_latents": KEYFRAME_LATENTS + DEMO,
     "fusion_feedback": FEEDBACK + DEMO,
     "deflicker_video": DEFLICKER,

@@ -23,8 +23,8 @@ def test_guided_clips_pass_through_keyframes_and_all_sides_differ(comfy_host, tm
         SimpleNamespace(**asked, out=tmp_path, image_control=tmp_path / "image.safetensors")
     )
     rows = {row["side"]: row for row in json.loads((tmp_path / "measure_keyframes.json").read_text())}
-    assert list(rows) == ["free", "free, feedback", "guided", "guided, feedback", "net", "net and guided"]
+    assert list(rows) == ["free", "guided", "net", "net and guided"]
     assert len({row["all frames"] for row in rows.values()}) == len(rows)
     through = [side for side, row in rows.items() if row["keyframes"] > 24]
-    assert through == ["guided", "guided, feedback", "net and guided"]
+    assert through == ["guided", "net and guided"]
     assert "| guided |" in capsys.readouterr().out and (tmp_path / "measure_keyframes.png").is_file()
