@@ -46,6 +46,7 @@ MODULES = {
 }
 
 
+RUNNING: set[subprocess.Popen] = set()  # what `run_module` has started and not yet seen the end of
 IN_HOST = ("tests/host", "tests/web")  # mostly wait for a ComfyUI in a process of its own
 
 
@@ -56,8 +57,13 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     rest = [f"--ignore={folder}" for folder in IN_HOST]
     with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as pool:
         in_host = pool.submit(run_module, environment, "pytest", list(IN_HOST), said)
-        code = run_module(environment, "pytest", ["tests", *rest])
-        code = in_host.result() or code
+        try:
+            code = run_module(environment, "pytest", ["tests", *rest])
+            code = in_host.result() or code
+        except BaseException:  # nobody waits for the others' last test
+            for process in tuple(RUNNING):
+                end(process)
+            raise
         said.seek(0)
         sys.stdout.flush()
         sys.stdout.buffer.write(said.read())
@@ -82,14 +88,27 @@ def run_module(environment: Environment, module: str, arguments: list[str], outp
         stdout=output,
         stderr=output and subprocess.STDOUT,
     )
+    RUNNING.add(process)
     try:
         return process.wait()
     finally:
-        if process.poll() is None:  # Ctrl-C reached it as well: let it end in its own way first
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        end(process)
+        RUNNING.discard(process)
+
+
+def end(process: subprocess.Popen) -> None:
+    """Wait for a process that Ctrl-C or `terminated` has reached to end in its own way, but not for long."""
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def terminated(*_) -> None:
+    """On SIGTERM: end what runs, then leave so that `finally` and `with` end what was started."""
+    for process in tuple(RUNNING):
+        process.terminate()
+    sys.exit(143)
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -118,9 +137,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     options = read_arguments(arguments)
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # so that `finally` and `with` end what was started
+    signal.signal(signal.SIGTERM, terminated)
     try:
         if options.command == "demo":
             return demo(options.workflow, options.prompt, options.seed)

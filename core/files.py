@@ -1,15 +1,17 @@
-"""Read weights from a file or folder: only tensors, never code; every refusal is one clear sentence."""
+"""Weights in files: only tensors are read, never code; a refusal is one sentence; written whole or not."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 CONFIG = "config"  # metadata key of a diffusers config.json, as text
@@ -60,6 +62,42 @@ def unwrap(value, name: str = "the file") -> dict[str, Tensor]:
     while all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     return tensors
+
+
+def first_process() -> bool:
+    """Whether this is the first of the processes that train together, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Let `write(part)` make a file beside `path`, then give it that name; returns `path`.
+
+    So the file appears whole or not at all, and what was there stays until then. Folders are made as needed.
+    Of several processes that train together only the first writes.
+    """
+    path = Path(path)
+    if first_process():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            write(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def write_weights(
+    tensors: Mapping[str, Tensor], path: str | Path, metadata: dict[str, str] | None = None
+) -> Path:
+    """Write tensors as .safetensors, as `write_whole` does; returns the path."""
+    kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    return write_whole(path, lambda part: save_file(kept, part, metadata))
+
+
+def write_text(text: str, path: str | Path) -> Path:
+    """Write a text in UTF-8, as `write_whole` does; returns the path."""
+    return write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _weights_path(path: Path) -> Path:

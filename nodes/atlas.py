@@ -70,7 +70,8 @@ class BuildAtlas(io.ComfyNode):
     def execute(cls, images, steps, seed, masks=None) -> io.NodeOutput:
         """Fit."""
         atlas = build_atlas(images, masks, AtlasSettings(steps=steps, seed=seed))
-        return io.NodeOutput(atlas, clip_quality(atlas, images))
+        made = rendered(atlas, None, None, None)
+        return io.NodeOutput(atlas, clip_quality(atlas, made, images))
 
 
 class AtlasToImages(io.ComfyNode):
@@ -182,9 +183,9 @@ class PropagateKeyframeEdit(io.ComfyNode):
     def execute(cls, atlas, images, keyframes) -> io.NodeOutput:
         """Propagate and render."""
         pictures = propagate(atlas, keyframes, images[..., :3])
-        return io.NodeOutput(
-            rendered(atlas, pictures[:1], pictures[-1:], images), pictures[:1], pictures[-1:]
-        )
+        foreground, background = pictures[:1], pictures[-1:]
+        edited = foreground if len(atlas.names) == 2 else None
+        return io.NodeOutput(rendered(atlas, edited, background, images), foreground, background)
 
 
 class AtlasGuidance(io.ComfyNode):

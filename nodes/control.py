@@ -105,7 +105,8 @@ def _strength_and_when() -> list:
 
 
 def _options(strength, start_percent, end_percent, strength_schedule) -> ControlOptions:
-    return ControlOptions(strength, start_percent, end_percent, parse_values(strength_schedule))
+    keys = parse_values(strength_schedule, "strength_schedule")
+    return ControlOptions(strength, start_percent, end_percent, keys)
 
 
 class ApplyImageControlNet(io.ComfyNode):
@@ -202,17 +203,18 @@ class ApplyTrajectoryControlNet(io.ComfyNode):
         options = _options(strength, start_percent, end_percent, strength_schedule)
         frames = len(flow_map)
         mix = MIXES.get(mode) or LoraMix(
-            _weight(camera_weight, camera_schedule, frames), _weight(object_weight, object_schedule, frames)
+            _weight(camera_weight, camera_schedule, frames, "camera_schedule"),
+            _weight(object_weight, object_schedule, frames, "object_schedule"),
         )
         hint = FlowHint(flow_map, control_net.model)
         made = apply_control((positive, negative), lambda: VideoControl(control_net, hint, options, mix))
         return io.NodeOutput(*made)
 
 
-def _weight(weight: float, schedule: str, frames: int) -> float | tuple[float, ...]:
-    """A LoRA's weight: one number, or one a frame where there is a schedule."""
-    keys = parse_values(schedule)
-    check_range(keys, frames)
+def _weight(weight: float, schedule: str, frames: int, title: str) -> float | tuple[float, ...]:
+    """A LoRA's weight: one number, or one a frame where the schedule `title` has keys."""
+    keys = parse_values(schedule, title)
+    check_range(keys, frames, title)
     return tuple((values_at(keys, range(frames)) * weight).tolist()) if keys else weight
 
 

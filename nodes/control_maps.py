@@ -119,7 +119,7 @@ class ControlSequence(io.ComfyNode):
     def execute(cls, maps, mode, spacing, images=None) -> io.NodeOutput:
         """Choose the maps."""
         source = None if images is None else images[..., :3]
-        return io.NodeOutput(control_sequence(maps[..., :3], mode, spacing, source))
+        return io.NodeOutput(control_sequence(maps[..., :3], mode, spacing, source, reporter()))
 
 
 class InterpolateMaps(io.ComfyNode):

@@ -1,6 +1,6 @@
 """A director for prompts: one sentence becomes a richer one, or a schedule for the clip."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..core.prompts.director import EXAMPLE, TASKS, Task
 from .host.director import directed
@@ -111,7 +111,8 @@ class PromptDirector(io.ComfyNode):
         schedule, report = directed(
             Task(text, task, keys, example), seed, (address, model, key_variable, timeout), answer
         )
-        return io.NodeOutput(schedule, report, ui=ui.PreviewText(schedule))
+        # `given`: what was edited while it ran is not written over
+        return io.NodeOutput(schedule, report, ui={"text": (schedule,), "given": (answer,)})
 
 
 NODES = [PromptDirector]

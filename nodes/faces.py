@@ -142,7 +142,7 @@ class TrackFaces(io.ComfyNode):
         linking = Linking(gap, least_frames, smoothing)
         found = sights(images, boxes, faces, mask, reporter())
         cuts = find_cuts(images, reporter()) if split_at_cuts else ()
-        tracks = link(found, linking, cuts).only(choose)
+        tracks = link(found, linking, cuts).only(choose, "choose")
         return io.NodeOutput(tracks, len(tracks.tracks))
 
 

@@ -44,7 +44,7 @@ def _text_inputs() -> list:
     ]
 
 
-def _training_inputs() -> list:
+def _step_inputs() -> list:
     return [
         io.Int.Input("steps", default=200, min=1, max=100_000, tooltip="Training steps: 200 to 400."),
         learning_rate_input("How far each step goes; the same all the time.", default=1e-3, step=1e-6),
@@ -65,6 +65,11 @@ def _training_inputs() -> list:
             tooltip="Side in pixels of the square that each picture is fitted into whole: 512 for Stable "
             "Diffusion 1.5, 128 for the demo models.",
         ),
+    ]
+
+
+def _learning_inputs() -> list:
+    return [
         choice_input(
             "beta_schedule",
             SCHEDULES,
@@ -112,7 +117,8 @@ class TrainIdTokens(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="The VAE of the checkpoint."),
                 io.Image.Input("images", tooltip="Pictures of the subject, one batch."),
                 *_text_inputs(),
-                *_training_inputs(),
+                *_step_inputs(),
+                *_learning_inputs(),
             ],
             outputs=[
                 _tokens_output("The tokens, for 'Apply ID Tokens'."),

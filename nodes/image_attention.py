@@ -116,7 +116,7 @@ class ApplyImageAttention(io.ComfyNode):
         published_details=False,
     ) -> io.NodeOutput:  # fmt: skip
         """Patch a clone."""
-        schedules = tuple(parse_values(line) for line in weights.splitlines() if line.strip())
+        schedules = tuple(parse_values(line, "weights") for line in weights.splitlines() if line.strip())
         options = AttentionOptions(
             strength, start_percent, end_percent, parse_factors(layers), placement, schedules, positions,
             seed, published_details,

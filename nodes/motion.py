@@ -191,7 +191,7 @@ class ApplyMotionModule(io.ComfyNode):
         cls, model, motion_model, scale, effect, start_percent, end_percent, beta_schedule, effect_schedule=""
     ) -> io.NodeOutput:
         """Patch a clone."""
-        keys = parse_values(effect_schedule)
+        keys = parse_values(effect_schedule, "effect_schedule")
         options = MotionOptions(scale, effect, start_percent, end_percent, beta_schedule, keys)
         return io.NodeOutput(apply_motion_module(model, motion_model, options))
 

@@ -164,7 +164,7 @@ class NoisePriorKSampler(io.ComfyNode):
             display_name="Noise Prior KSampler",
             category=CATEGORY,
             description="The stock KSampler, started from the 3-D Gaussian noise prior. With gamma 0 it "
-            "gives the stock sampler's result.",
+            "gives the stock sampler's result, if both sides are multiples of 16 or one is of 32.",
             inputs=[
                 io.Model.Input(
                     "model", tooltip="Model that removes the noise, usually with a motion module applied."

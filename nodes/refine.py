@@ -6,14 +6,12 @@ from ..core.refine.regions import CropPlan
 from ..core.refine.tiles import WEIGHTS
 from .faces import CATEGORY, tracks_input
 from .host.progress import reporter
-from .host.refine import FaceOptions, Pass, refine_faces, refine_tiles, with_control
+from .host.refine import FaceOptions, Hold, Pass, check_colours, refine_faces, refine_tiles
 from .host.sampling import SamplerSettings
 from .host.tiles import TileOptions
 from .host.upscale import upscale_clip
 from .inputs import amount_input, choice_input, sampler_inputs, seed_input
 from .regions import CROPS, crop_inputs, paste_inputs
-
-LATENT_SCALE = 8  # pixels a latent
 
 
 def _sampling_inputs(denoise: float, denoise_note: str) -> list:
@@ -163,14 +161,13 @@ class RefineTiles(io.ComfyNode):
         denoise, tile_size, overlap, weights, upscale_model=None, control_net=None, control_strength=1.0,
     ) -> io.NodeOutput:  # fmt: skip
         """Enlarge, then sample."""
-        options = TileOptions(tile_size // LATENT_SCALE, overlap // LATENT_SCALE, weights)
-        images = upscale_clip(images, scale, upscale_model, reporter())
-        if control_net is not None and control_strength:
-            positive, negative = with_control(positive, negative, control_net, images, control_strength, vae)
+        check_colours(images)
+        options = TileOptions.of_pixels(tile_size, overlap, weights)
+        hold = None if control_net is None else Hold(control_net, control_strength)
         settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
-        return io.NodeOutput(
-            refine_tiles(model, vae, images, Pass(settings, gamma, positive, negative), options)
-        )
+        second = Pass(settings, gamma, positive, negative)
+        large = upscale_clip(images, scale, upscale_model, reporter())
+        return io.NodeOutput(refine_tiles(model, vae, large, second, options, hold))
 
 
 NODES = [RefineFaces, RefineTiles]

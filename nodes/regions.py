@@ -95,7 +95,7 @@ class CropVideoRegion(io.ComfyNode):
     def execute(cls, images, tracks, face, crop, crop_factor, guide_size, paste_factor) -> io.NodeOutput:
         """Cut."""
         tracks.check(images)
-        (track,) = tracks.only(str(face)).tracks
+        (track,) = tracks.only(str(face), "face").tracks
         plan = CropPlan(crop == CROPS[0], crop_factor, guide_size, guide_size, paste_factor)
         region = plan_region(track, tracks.size, tracks.count, plan)
         return io.NodeOutput(cut(images, region), region)

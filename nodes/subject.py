@@ -61,7 +61,11 @@ class SubjectMask(io.ComfyNode):
         if boxes.strip():
             found = parse_boxes(boxes, len(images), (images.shape[2], images.shape[1]))
         else:
-            found = (faces or detect_faces(images, report=reporter())).boxes
+            faces = faces or detect_faces(images, report=reporter())
+            found, (width, height) = faces.boxes, faces.size
+            if (height, width) != tuple(images.shape[1:3]):
+                size = f"{images.shape[2]}x{images.shape[1]}"
+                raise ValueError(f"The faces are of pictures of {width}x{height}, these are {size}")
         if len(found) != len(images):
             raise ValueError(f"The faces are of {len(found)} pictures, there are {len(images)}")
         return io.NodeOutput(subject_masks(images, found, grow, reporter()))

@@ -78,8 +78,8 @@ class SpriteWorld(io.ComfyNode):
         return io.NodeOutput(*draw_world(WorldSettings(frames, width, height, seed, words, camera, sprites)))
 
 
-def _training_inputs() -> list:
-    """How to train: length, rate, seed, schedule, and the terms of CCDM Eq. 13."""
+def _step_inputs() -> list:
+    """How to train: length, rate, seed, clips, schedule."""
     return [
         io.Int.Input("steps", default=500, min=1, max=1_000_000, tooltip="Training steps."),
         learning_rate_input(
@@ -100,6 +100,12 @@ def _training_inputs() -> list:
             "Noise schedule to train with. 'auto' is the given module's own, and linear for a fresh one.",
             default=AUTO,
         ),
+    ]
+
+
+def _loss_inputs() -> list:
+    """The terms of CCDM Eq. 13."""
+    return [
         amount_input(
             "lambda1",
             0.0,
@@ -116,6 +122,12 @@ def _training_inputs() -> list:
             "window", default=2, min=0, max=64, tooltip="Neighbours on each side, k of CCDM Eq. 13."
         ),
         text_input("keyframes", "Frames that lambda2 weighs, from 0, as in 0, 15. Empty = none."),
+    ]
+
+
+def _module_inputs() -> list:
+    """The module to begin with, and where the trained one goes."""
+    return [
         MOTION_MODEL.Input(
             "motion_model",
             optional=True,
@@ -161,7 +173,9 @@ class TrainMotionModule(io.ComfyNode):
                     tooltip="What the clips show: one line a clip, or one line for all. A tenth of them is "
                     "left out in training, for guidance.",
                 ),
-                *_training_inputs(),
+                *_step_inputs(),
+                *_loss_inputs(),
+                *_module_inputs(),
             ],
             outputs=[
                 MOTION_MODEL.Output(

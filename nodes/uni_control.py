@@ -118,7 +118,8 @@ class ApplyUniControlNet(io.ComfyNode):
         content=None, clip_vision=None, vae=None, strength_schedule="",
     ) -> io.NodeOutput:  # fmt: skip
         """Encode the content, and put the net on copies of both."""
-        options = ControlOptions(strength, start_percent, end_percent, parse_values(strength_schedule))
+        keys = parse_values(strength_schedule, "strength_schedule")
+        options = ControlOptions(strength, start_percent, end_percent, keys)
         maps = zip(CONDITIONS, (canny, mlsd, hed, sketch, openpose, midas, segmentation), strict=True)
         given = {kind: clip for kind, clip in maps if clip is not None}
         found = None

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,37 @@ def test_golden_files_of_other_sizes_are_checked_and_wrong_ones_fail(tmp_path):
     assert done.returncode == 1
     assert "FAILS: cov_0.35" in done.stdout and done.stdout.count("FAILS") == 3
     assert golden(tmp_path / "none").returncode == 2
+
+
+STUB = """#!{python}
+import pathlib, sys, time, signal
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+name = {folder!r} + "/" + sys.argv[4].replace("/", "-")
+try:
+    pathlib.Path(name + ".begun").touch()
+    time.sleep(100)
+except KeyboardInterrupt:
+    pathlib.Path(name + ".ended").touch()
+"""
+DRIVER = """import pathlib, signal, types
+import dev
+signal.signal(signal.SIGTERM, dev.terminated)
+dev.run_tests(types.SimpleNamespace(python=pathlib.Path({stub!r}), comfy="none"), [])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_termination_ends_both_test_processes(tmp_path):
+    stub = tmp_path / "python"
+    stub.write_text(STUB.format(python=sys.executable, folder=str(tmp_path)))
+    stub.chmod(0o755)
+    running = subprocess.Popen([sys.executable, "-c", DRIVER.format(stub=str(stub))], cwd=ROOT)
+    while len(list(tmp_path.glob("*.begun"))) < 2:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.terminate()
+    assert running.wait(timeout=60) == 143
+    assert {path.name for path in tmp_path.glob("*.ended")} == {"tests.ended", "tests-host.ended"}
 
 
 def test_all_tests_run_in_two_processes_and_each_failure_counts(monkeypatch, capfdbinary):

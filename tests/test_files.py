@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from choreographer.core.files import read_weights
+from choreographer.core.files import read_weights, write_text, write_weights
 from safetensors.torch import save_file
 
 
@@ -105,3 +105,29 @@ def test_a_file_without_tensors_and_a_missing_file(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match="holds no weights"):
         read_weights(tmp_path / "folder")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, tensors, monkeypatch):
+    path = tmp_path / "new" / "w.safetensors"
+    assert write_weights({**tensors, "turned": tensors["a.weight"].T}, path, {"note": "1"}) == path
+    state, metadata = read_weights(path)
+    assert torch.equal(state["turned"], tensors["a.weight"].T) and metadata == {"note": "1"}
+    before = path.read_bytes()
+
+    def broken(_tensors, part, _metadata):
+        part.write_bytes(before[:100])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("choreographer.core.files.save_file", broken)
+    with pytest.raises(OSError, match="No space left"):
+        write_weights(tensors, path)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+def test_of_several_processes_only_the_first_writes(tmp_path, tensors, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    write_weights(tensors, tmp_path / "w.safetensors")
+    write_text("a star", tmp_path / "w.json")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("RANK", "0")
+    assert write_text("a \u661f", tmp_path / "w.json").read_text(encoding="utf-8") == "a \u661f"

@@ -25,6 +25,7 @@ SEEN = 1e-3  # weight from which a place of a picture has been seen
 FADE = 0.1  # of the learning rates is left at the end
 MARGIN = 0.92  # of the picture's half side that the frames' edges reach
 FAR = 100  # pixels of the differences that keep a layer whole
+MOST_SIDE = 8192  # of the pictures: a layer of that size takes 3 GB while it is fitted
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,15 @@ def _strided(flow: Tensor, holds: Tensor, last: bool) -> tuple[Tensor, Tensor]:
 
 
 def start_atlas(clip: Clip) -> Atlas:
-    """A first guess: layers that move as a whole, in pictures large enough for all that comes into view."""
+    """A first guess: layers that move as a whole, in pictures large enough for all that comes into view.
+
+    Raises ValueError for a clip that would need pictures of more than `MOST_SIDE` pixels a side.
+    """
     moves, half = clip.moves(), max(clip.size) / 2
     ends = [_ends(own, layer) for own, layer in zip(moves, clip.layers(), strict=True)]
     reach = max(float((high - low).max()) / 2 for low, high in ends)
     scale = MARGIN * half / reach
+    _check_side(2 * half / scale, 2 * reach)
     to_pixels = torch.tensor([[half, 0, half], [0, half, half]], dtype=torch.float64)
     placed = []
     for own, (low, high) in zip(moves, ends, strict=True):
@@ -136,6 +141,15 @@ def start_atlas(clip: Clip) -> Atlas:
         into = torch.cat((shrink, -shrink @ ((low + high) / 2)[:, None]), dim=1)
         placed.append(torch.stack([composed(into, composed(move, to_pixels)) for move in own]))
     return Atlas(clip.size, clip.frames, placed, scale).to(clip.images.device)
+
+
+def _check_side(side: float, moved_over: float) -> None:
+    """Raise ValueError for pictures too large to be fitted, before there is any."""
+    if not side <= MOST_SIDE:
+        raise ValueError(
+            f"The clip moves over {moved_over:.0f} pixels; the atlas would be {side:.0f}x{side:.0f}, at most "
+            f"{MOST_SIDE}x{MOST_SIDE} can be fitted; use fewer frames."
+        )
 
 
 def _ends(moves: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,14 +195,14 @@ def fit_atlas(clip: Clip, settings: AtlasSettings = AtlasSettings(), report: Cal
     """Fit an atlas to a clip.
 
     report(done, total, atlas) after each step; it may raise to stop. The same clip and seed give the same
-    atlas on the same machine.
+    atlas on the same machine. Raises ValueError as `start_atlas`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         atlas = start_atlas(clip)
     generator = torch.Generator().manual_seed(settings.seed)
     fit_opacity(atlas, clip, settings.batch, generator)
-    fill_textures(atlas, clip, settings.anchor or clip.frames)
+    fill_textures(atlas, clip, min(settings.anchor or clip.frames, clip.frames))
     nets = [parameter for name, parameter in atlas.named_parameters() if name != "textures"]
     groups = [{"params": nets, "lr": NETS_RATE}, {"params": [atlas.textures], "lr": TEXTURE_RATE}]
     optimizer = torch.optim.Adam(groups)

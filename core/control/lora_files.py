@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..files import write_weights
 from ..motion.layouts import part_names
 from ..motion.transformer import TemporalTransformer
 from .lora import ROLES, SwitchableLora, lora_layers
@@ -149,5 +149,4 @@ def save_lora(net: VideoControlNet, role: str, path: str | Path) -> None:
     weights = lora_weights(net, role)
     if not weights:
         raise ValueError(f"The ControlNet has no {role} LoRA to write")
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
-    save_file(tensors, str(path), metadata={"format": "pt"})
+    write_weights(weights, path, {"format": "pt"})

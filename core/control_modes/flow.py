@@ -5,6 +5,8 @@ One pair at a time; flow is (2, H, W) float32 in pixels, channel 0 = dx. Picture
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import cv2
 import numpy as np
 import torch
@@ -55,16 +57,8 @@ def warp_one(picture: Tensor, flow: Tensor) -> Tensor:
     return warp(picture.movedim(-1, 0)[None].float(), flow[None])[0].movedim(0, -1)
 
 
-def chained(flows: list[Tensor]) -> Tensor:
-    """One flow over several steps: flows[0] from frame a to b, flows[1] from b to c, and so on."""
-    total = flows[0]
-    for step in flows[1:]:
-        total = total + warp(step[None], total[None])[0]
-    return total
-
-
 class ClipFlow:
-    """DIS flow between neighbouring frames of a clip (F, H, W, 3), and from any frame to any other."""
+    """DIS flow between neighbouring frames of a clip (F, H, W, 3), and from any frames to one of them."""
 
     def __init__(self, frames: Tensor, report=None):
         """Compute forward and backward flow; raises ValueError for fewer than 2 frames or small ones."""
@@ -72,15 +66,17 @@ class ClipFlow:
         self.forward = dis_flow(frames, report=report)
         self.backward = dis_flow(frames, backward=True, report=report)
 
-    def between(self, start: int, end: int) -> Tensor:
-        """Where each pixel of frame `start` is in frame `end`, as flow (2, H, W)."""
-        if start == end:
-            return torch.zeros_like(self.forward[0])
-        if start < end:
-            return chained([self.forward[i] for i in range(start, end)])
-        return chained([self.backward[i] for i in range(start - 1, end - 1, -1)])
+    def away(self, place: int, frames: Iterable[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Each of `frames`, and how it is moved against frame `place`; they lead from its neighbour away.
 
-    def trusted(self, start: int, end: int) -> Tensor:
-        """Where that flow leads back to its start within 1 px for each frame between, (H, W) bool."""
-        there, back = self.between(start, end), self.between(end, start)
-        return consistent(there[None], back[None], TOLERANCE * max(1, abs(end - start)))[0]
+        With each comes where its pixels are in frame `place`, as flow (2, H, W), and where that flow leads
+        back to its start within 1 px for each frame between, (H, W) bool.
+        """
+        there = back = None  # from the frame to `place`, and from `place` to the frame
+        for frame in frames:
+            later = frame > place
+            step = self.backward[frame - 1] if later else self.forward[frame]
+            out = self.forward[frame - 1] if later else self.backward[frame]
+            there = step if there is None else step + warp(there[None], step[None])[0]
+            back = out if back is None else back + warp(out[None], back[None])[0]
+            yield frame, there, consistent(there[None], back[None], TOLERANCE * abs(frame - place))[0]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..noise import SEED_RANGE
 from .blend import FlowBlend, blend
 from .flow import ClipFlow, warp_one
 from .maps import mix
@@ -75,7 +76,8 @@ class Loop:
 
     def seed(self, first: int, frame: int) -> int:
         """The seed of a frame."""
-        return first + {"paper": frame * (frame - 1) // 2, "shared": 0, "per frame": frame}[self.seeds]
+        away = {"paper": frame * (frame - 1) // 2, "shared": 0, "per frame": frame}[self.seeds]
+        return (first + away) % SEED_RANGE
 
 
 class FrameLoop:
@@ -87,11 +89,13 @@ class FrameLoop:
         source: Source,
         sample: Callable[[Request], Tensor],
         estimators: Mapping[str, Callable[[Tensor], Tensor]],
+        report: Callable[[int, int], None] | None = None,
     ):
         """Prepare a run.
 
         sample: makes a frame (H, W, 3) in 0..1. estimators: kind of map -> function from a frame to its map;
-        a kind without one is taken from the map that the frame was made with.
+        a kind without one is taken from the map that the frame was made with. report: called after each pair
+        of the source's frames while their flow is found, and may raise to stop.
 
         Raises:
             ValueError: the mode needs maps or images of the source that are not there.
@@ -102,7 +106,7 @@ class FrameLoop:
         if needs_images and source.images is None:
             raise ValueError(f"Mode '{loop.mode}' needs the source clip's images for their flow.")
         self.loop, self.source, self.sample, self.estimators = loop, source, sample, estimators
-        self.flow = ClipFlow(source.images) if needs_images and source.frames > 1 else None
+        self.flow = ClipFlow(source.images, report) if needs_images and source.frames > 1 else None
         self.used: dict[str, Tensor] = {}
         self.made: list[Tensor] = []
 
@@ -146,8 +150,8 @@ class FrameLoop:
 
     def _moved(self, f: int, before: Tensor, own: Tensor) -> Tensor:
         """The map of the frame before, moved as the source moves; new things as the source has them."""
-        known = self.flow.trusted(f, f - 1)[..., None]
-        return torch.where(known, warp_one(before, self.flow.between(f, f - 1)), own)
+        _, there, known = next(self.flow.away(f - 1, (f,)))
+        return torch.where(known[..., None], warp_one(before, there), own)
 
     def _blended(self, f: int, frame: Tensor) -> Tensor:
         if not f or self.loop.mode not in (CONTENT, GUIDED):

@@ -5,7 +5,7 @@ The maps are (F, H, W, 3) in 0..1, made from a source clip by any preprocessor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,13 +19,20 @@ KEYFRAMES, ALONG_FLOW = "between keyframes", "along flow"
 SEQUENCES = (PER_FRAME, PREVIOUS, INTERPOLATED, KEYFRAMES, ALONG_FLOW)
 
 
-def control_sequence(maps: Tensor, mode: str, spacing: int = 4, images: Tensor | None = None) -> Tensor:
+def control_sequence(
+    maps: Tensor,
+    mode: str,
+    spacing: int = 4,
+    images: Tensor | None = None,
+    report: Callable[..., None] | None = None,
+) -> Tensor:
     """The maps that steer each frame, (F, H, W, 3), from the source's own maps.
 
     per frame: each its own (M1). previous frame: the one before (M2). interpolated: the one before mixed with
     its own, t = f / (F - 1) over the whole clip (M3). between keyframes: only every `spacing`-th map is used,
     others are mixed of the two around with a t of their own. along flow: the same, but both are first moved
-    to where `images`, the source clip, has things at that frame: lines stay single.
+    to where `images`, the source clip, has things at that frame: lines stay single. report(done, total) may
+    raise to stop.
 
     Raises ValueError for an unknown mode, or "along flow" without a clip of the maps' length and size.
     """
@@ -45,7 +52,7 @@ def control_sequence(maps: Tensor, mode: str, spacing: int = 4, images: Tensor |
         return interpolate_maps(maps[places], places, len(maps))
     if images is None:
         raise ValueError("Control along flow needs the source clip's images; connect 'images'.")
-    return interpolate_maps(maps[places], places, len(maps), images)
+    return interpolate_maps(maps[places], places, len(maps), images, report)
 
 
 def interpolate_maps(
@@ -59,20 +66,18 @@ def interpolate_maps(
 
     maps: (K, H, W, 3) in 0..1, at the rising frame numbers `places`; before the first and after the last,
     that map. images: the source clip (frames, H, W, 3); with it maps are moved along its flow, without it
-    they are mixed where they are, as OpenCV's addWeighted does.
+    they are mixed where they are, as OpenCV's addWeighted does. report(done, total) may raise to stop.
     """
     _check_places(maps, places, frames)
-    flow = None if images is None else _clip_flow(maps, images, frames, report)
+    if images is not None:
+        return _moved(maps, places, _clip_flow(maps, images, frames, report), report)
     made = []
     for frame in range(frames):
         before = max((k for k, at in enumerate(places) if at <= frame), default=0)
         after = min((k for k, at in enumerate(places) if at >= frame), default=len(places) - 1)
         first, last = places[before], places[after]
         t = (frame - first) / (last - first) if last > first else 0.0
-        if flow is None or first == last == frame:
-            made.append(mix(maps[before], maps[after], t) if t else maps[before])
-        else:
-            made.append(_moved(flow, frame, (maps[before], first), (maps[after], last), t))
+        made.append(mix(maps[before], maps[after], t) if t else maps[before])
     return torch.stack(made)
 
 
@@ -94,16 +99,33 @@ def _clip_flow(maps: Tensor, images: Tensor, frames: int, report) -> ClipFlow:
     return ClipFlow(images, report)
 
 
-def _moved(flow: ClipFlow, frame: int, before: tuple, after: tuple, t: float) -> Tensor:
-    """Both maps moved to a frame and mixed; where only one of them can be followed, that one."""
-    total, weight = 0.0, 0.0
-    for (picture, place), share in ((before, 1 - t), (after, t)):
-        if share == 0:
-            continue
-        trust = flow.trusted(frame, place).float().clamp_min(1e-3)[..., None] * share
-        total = total + trust * warp_one(picture, flow.between(frame, place))
-        weight = weight + trust
+def _moved(maps: Tensor, places: Sequence[int], flow: ClipFlow, report) -> Tensor:
+    """The maps around each frame moved to it and mixed; where only one of them can be followed, that one."""
+    total = maps.new_zeros(flow.count, *maps.shape[1:])
+    weight = maps.new_zeros(*total.shape[:3], 1)
+    ways = list(_ways(places, flow.count))
+    done, count = 0, sum(len(way) for _, way in ways)
+    for k, way in ways:
+        for step, (frame, there, known) in enumerate(flow.away(places[k], way), 1):
+            between = frame > places[0] and frame < places[-1]
+            share = 1 - step / (len(way) + 1) if between else 1.0
+            trust = known.float().clamp_min(1e-3)[..., None] * share
+            total[frame] += trust * warp_one(maps[k], there)
+            weight[frame] += trust
+            done += 1
+            if report is not None:
+                report(done, count)
+    total[list(places)], weight[list(places)] = maps, 1.0
     return total / weight
+
+
+def _ways(places: Sequence[int], frames: int) -> Iterator[tuple[int, range]]:
+    """Each map's number with the frames that it is moved to, away from its own: those after, those before."""
+    for k, place in enumerate(places):
+        end = places[k + 1] if k + 1 < len(places) else frames
+        start = places[k - 1] if k else -1
+        yield k, range(place + 1, end)
+        yield k, range(place - 1, start, -1)
 
 
 def steady_levels(maps: Tensor, window: int) -> Tensor:

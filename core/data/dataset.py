@@ -22,6 +22,7 @@ from .grid_tracks import TrackedClip
 
 INDEX, TRACKS = "dataset.json", "tracks.safetensors"
 VERSION = 1
+NEEDED = ("name", "kind", "caption")  # of each clip
 
 
 def write_clip(
@@ -45,24 +46,40 @@ def write_index(folder: Path, size: tuple[int, int], clips: list[Mapping], left_
 
 
 def read_index(folder: Path) -> dict:
-    """The list of clips of a folder; raises ValueError where there is none of this version."""
+    """The list of clips of a folder; ValueError where there is none of this version or it is broken."""
     path = Path(folder) / INDEX
-    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if told.get("version") != VERSION:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"'{path}' is no JSON, line {error.lineno}: {error.msg}") from error
+    if not isinstance(told, dict) or told.get("version") != VERSION:
         raise ValueError(f"'{folder}' is no folder of curated clips: it has no {INDEX} of version {VERSION}")
+    for number, clip in enumerate(told["clips"], 1):
+        missing = [name for name in NEEDED if name not in clip]
+        if missing:
+            raise ValueError(
+                f"'{path}': clip {number}, '{clip.get('name')}', has no {' and no '.join(missing)}"
+            )
     return told
 
 
 def read_clip(folder: Path, told: Mapping) -> TrackedClip:
-    """One clip of a folder's list; raises ValueError when frames of it are missing."""
+    """One clip of a folder's list; raises ValueError when frames of it are missing or cannot be read."""
     own = Path(folder) / told["name"]
     tensors = load_file(own / TRACKS)
     paths = sorted(own.glob("*.png"))
     if len(paths) != tensors["tracks"].shape[1]:
         raise ValueError(f"'{own}' has {len(paths)} frames, its tracks have {tensors['tracks'].shape[1]}")
-    images = np.stack([cv2.imread(str(path))[..., ::-1] for path in paths])
+    images = np.stack([_read_frame(path) for path in paths])
     tracks, visible = (tensors[name].numpy() for name in ("tracks", "visible"))
     return TrackedClip(images.astype(np.float32) / 255, tracks, visible, told["caption"])
+
+
+def _read_frame(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise ValueError(f"'{path}' is no picture that can be read")
+    return image[..., ::-1]
 
 
 def read_datasets(*folders: Path) -> tuple[tuple[int, int], Iterator[tuple[TrackedClip, str]]]:

@@ -111,6 +111,7 @@ def mask_finder(folder: Path) -> Finder:
 
     def find(path: Path, number: int, _frame: np.ndarray) -> list[Found]:
         if path.stem not in masks:
+            masks.clear()  # of the clip before
             files = sorted(Path(folder).glob(f"{path.stem}.*"))
             masks[path.stem] = [m[..., :3].max(-1) for m in read_frames(files[0])] if files else []
         own = masks[path.stem]
@@ -190,14 +191,18 @@ def make_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"kept": 0, "no caption": 0, "no key word": 0, "no box": 0}
     part = folder / f"{DATASET}.part"
-    with part.open("w", encoding="utf-8") as file:
-        for video in map(Path, videos):
-            found = _entry(video, subjects, finder, every)
-            counts["kept" if isinstance(found, Entry) else found] += 1
-            if isinstance(found, Entry):
-                file.write(json.dumps(asdict(found)) + "\n")
-            report(f"{video.name}: {found if isinstance(found, str) else f'{len(found.boxes)} boxes'}")
-    part.replace(folder / DATASET)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            for video in map(Path, videos):
+                found = _entry(video, subjects, finder, every)
+                counts["kept" if isinstance(found, Entry) else found] += 1
+                if isinstance(found, Entry):
+                    file.write(json.dumps(asdict(found)) + "\n")
+                report(f"{video.name}: {found if isinstance(found, str) else f'{len(found.boxes)} boxes'}")
+        part.replace(folder / DATASET)
+    except BaseException:  # the user's interrupt as well
+        part.unlink(missing_ok=True)
+        raise
     return counts
 
 

@@ -31,7 +31,8 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """Frames start, start + step, ... before `end` of a file, each (H, W, 3) uint8 RGB, one at a time.
 
-    Raises ValueError for a file in which there is no picture to read.
+    A video that says that it is to be turned is turned. Raises ValueError for a file in which there is no
+    picture to read.
     """
     frames = _pictures(Path(path)) if Path(path).suffix.lower() in PICTURES else _video(Path(path))
     return islice(frames, start, end, step)
@@ -45,7 +46,8 @@ def _video(path: Path) -> Iterator[np.ndarray]:
             if not video.streams.video:
                 raise ValueError(f"'{path.name}' has no video in it")
             for frame in video.decode(video.streams.video[0]):
-                yield frame.to_ndarray(format="rgb24")
+                turns = getattr(frame, "rotation", 0) // 90 % 4  # counter-clockwise; a telephone held upright
+                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
     except av.error.FFmpegError as error:
         raise ValueError(f"'{path.name}' is no video that can be read: {error}") from error
 

@@ -192,8 +192,8 @@ class _Hooks:
         return self.weights.temporal(output, state.frames, self.block.attn1.heads)
 
     def _gain(self):
-        own = self.weights.gain
-        return self.state.gain if own is None else own + self.state.gain
+        own = self.weights.gain  # in fp8 it cannot be added to
+        return self.state.gain if own is None else own.float() + self.state.gain
 
     def _positioned(self) -> bool:
         return self.weights.gain is not None or self.state.gain != 0.0
@@ -206,7 +206,7 @@ class _Hooks:
             pair = ours.k(tokens[first]), ours.v(tokens[first])
         if self._positioned():
             grid = token_grid(tokens.shape[1], self.state.size)
-            places = picture_positions(grid, self.state.base, pair[0].shape[-1]).to(pair[0])
+            places = picture_positions(grid, self.state.base, pair[0].shape[-1], tokens.device).to(pair[0])
             pair = tuple(part + self._gain() * places for part in pair)
         self.state.capture[self.name] = [Picture(*rows) for rows in zip(*pair, strict=True)]
 
@@ -234,9 +234,9 @@ class _Hooks:
         grid, channels = token_grid(parts[0].shape[2], state.size), parts[0].shape[-1]
         numbers = torch.arange(state.frames) if state.numbers is None else state.numbers
         places = (
-            video_positions(grid, state.base, numbers, channels)
+            video_positions(grid, state.base, numbers, channels, parts[0].device)
             if state.capture is None
-            else picture_positions(grid, state.base, channels)
+            else picture_positions(grid, state.base, channels, parts[0].device)
         )
         places = self._gain() * places.to(parts[0])
         return [part + places for part in parts]

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import read_weights, unwrap
+from ..files import read_weights, unwrap, write_weights
 from ..motion.detect import TITLES, detect_layout
 from ..motion.layouts import OWN
 from .names import by_place, named, numbered
@@ -52,8 +51,7 @@ def save_image_prompt(model: ImagePrompt, path, metadata: Mapping | None = None)
     """Write a model under our names; its configuration and `metadata` (JSON values) go into the metadata."""
     state = by_place(model.state_dict(), model.config)
     text = json.dumps({**(metadata or {}), "kind": KIND, "config": asdict(model.config)})
-    weights = {key: t.detach().cpu().contiguous() for key, t in state.items()}
-    save_file(weights, str(path), metadata={"format": "pt", OWN: text})
+    write_weights(state, path, {"format": "pt", OWN: text})
 
 
 def _read(source) -> tuple[dict[str, Tensor], Mapping[str, str], str]:

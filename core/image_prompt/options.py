@@ -59,7 +59,7 @@ class AttentionOptions:
                 raise ValueError(f"{pictures} pictures cannot be spread over {frames} frames")
             weights = key_weights(keys, range(frames))
         for number, keys in enumerate(self.schedules):
-            check_range(keys, frames)
+            check_range(keys, frames, "weights")
             row = slice(None) if len(self.schedules) == 1 else slice(number, number + 1)
             weights[:, row] *= values_at(keys, range(frames))[:, None]
         if weights.min() < 0:

@@ -19,16 +19,18 @@ def sinusoids(positions: Tensor, channels: int) -> Tensor:
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).float()
 
 
-def picture_positions(grid: tuple[int, int], base: tuple[int, int], channels: int) -> Tensor:
+def picture_positions(
+    grid: tuple[int, int], base: tuple[int, int], channels: int, device: torch.device | None = None
+) -> Tensor:
     """Positions of the tokens of a `grid` (height, width), row by row, on the grid `base`.
 
-    Returns (height width) x channels: rows in the first half of the channels, columns in the second. Raises
-    ValueError when `channels` is no multiple of 4.
+    Returns (height width) x channels on the device: rows in the first half of the channels, columns in the
+    second. Raises ValueError when `channels` is no multiple of 4.
     """
     if channels % 4:
         raise ValueError(f"Positions need a multiple of 4 channels, got {channels}")
     rows, columns = (
-        sinusoids((torch.arange(size) + 0.5) * whole / size - 0.5, channels // 2)
+        sinusoids((torch.arange(size) + 0.5) * whole / size - 0.5, channels // 2).to(device)
         for size, whole in zip(grid, base, strict=True)
     )
     places = (
@@ -38,9 +40,19 @@ def picture_positions(grid: tuple[int, int], base: tuple[int, int], channels: in
     return torch.cat(places, dim=-1).flatten(0, 1)
 
 
-def video_positions(grid: tuple[int, int], base: tuple[int, int], frames: Tensor, channels: int) -> Tensor:
-    """Those of a clip's frames, numbered from the clip's beginning also in a window: F x T x channels."""
-    return picture_positions(grid, base, channels) + sinusoids(frames.cpu(), channels)[:, None]
+def video_positions(
+    grid: tuple[int, int],
+    base: tuple[int, int],
+    frames: Tensor,
+    channels: int,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Those of a clip's frames, numbered from the clip's beginning also in a window: F x T x channels.
+
+    Only rows, columns and frames are computed on the CPU; what is large is put together on the device.
+    """
+    time = sinusoids(frames.cpu(), channels).to(device)
+    return picture_positions(grid, base, channels, device) + time[:, None]
 
 
 def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:

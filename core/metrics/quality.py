@@ -4,9 +4,13 @@ Clips are `(F, H, W, 3)`, uint8 or floating point 0..1; nothing is rounded. A re
 is compared with every frame, as CCDM Table 2 does.
 """
 
+from collections.abc import Iterator
+from itertools import repeat
+
 import torch
 import torch.nn.functional as F
 
+SPLIT = 8  # frames that are float64 at a time
 PSNR_CAP = 60.0  # dB; what equal frames score
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # Wang et al. 2004, section III-C
 SSIM_K1, SSIM_K2 = 0.01, 0.03
@@ -16,6 +20,18 @@ LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 def unit(frames: torch.Tensor) -> torch.Tensor:
     """One clip as float64 0..1, (F, H, W, 3); uint8 is divided by 255."""
     return frames.double() / 255 if frames.dtype == torch.uint8 else frames.double()
+
+
+def splits(frames: torch.Tensor) -> Iterator[torch.Tensor]:
+    """A clip as `unit` has it, a few frames at a time."""
+    return map(unit, frames.split(SPLIT))
+
+
+def _pairs(frames: torch.Tensor, reference: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Splits of a clip with those of its reference; a still goes with each."""
+    check_pair(frames, reference)
+    still = len(reference) == 1
+    return zip(splits(frames), repeat(unit(reference)) if still else splits(reference), strict=False)
 
 
 def check_pair(frames: torch.Tensor, reference: torch.Tensor) -> None:
@@ -39,16 +55,19 @@ def _decibel(error: torch.Tensor) -> torch.Tensor:
     return (-10 * error.clamp_min(1e-12).log10()).clamp_max(PSNR_CAP)
 
 
+def _errors(frames: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of each frame, (F,)."""
+    return torch.cat([((own - other) ** 2).mean(dim=(1, 2, 3)) for own, other in _pairs(frames, reference)])
+
+
 def psnr(frames: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """PSNR of each frame, 10 log10(1 / MSE) over its pixels and channels, (F,) in dB, at most 60."""
-    check_pair(frames, reference)
-    return _decibel(((unit(frames) - unit(reference)) ** 2).mean(dim=(1, 2, 3)))
+    return _decibel(_errors(frames, reference))
 
 
 def psnr_global(frames: torch.Tensor, reference: torch.Tensor) -> float:
     """PSNR of one mean squared error over the whole clip, in dB, <= 60."""
-    check_pair(frames, reference)
-    return float(_decibel(((unit(frames) - unit(reference)) ** 2).mean()))
+    return float(_decibel(_errors(frames, reference).mean()))
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:
@@ -60,8 +79,8 @@ def _blur(images: torch.Tensor) -> torch.Tensor:
 
 
 def _luma(frames: torch.Tensor) -> torch.Tensor:
-    """(F, H, W, 3) -> (F, 1, H, W), Rec. 601 on 0..1."""
-    return (unit(frames) @ torch.tensor(LUMA, dtype=torch.float64, device=frames.device))[:, None]
+    """Float64 (F, H, W, 3) -> (F, 1, H, W), Rec. 601 on 0..1."""
+    return (frames @ torch.tensor(LUMA, dtype=torch.float64, device=frames.device))[:, None]
 
 
 def ssim(frames: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -74,7 +93,11 @@ def ssim(frames: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     check_pair(frames, reference)
     if min(frames.shape[1:3]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs frames of at least 11x11, got {frames.shape[2]}x{frames.shape[1]}.")
-    x, y = _luma(frames), _luma(reference)
+    return torch.cat([_ssim(_luma(own), _luma(other)) for own, other in _pairs(frames, reference)])
+
+
+def _ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """SSIM of each of some luma images (F, 1, H, W); `y` may be one for all."""
     mean_x, mean_y = _blur(x), _blur(y)
     var_x = _blur(x * x) - mean_x**2
     var_y = _blur(y * y) - mean_y**2

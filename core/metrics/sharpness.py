@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .quality import LUMA, unit
+from .quality import LUMA, splits
 
 
 def sharpness(frames: torch.Tensor) -> torch.Tensor:
@@ -13,7 +13,11 @@ def sharpness(frames: torch.Tensor) -> torch.Tensor:
     """
     if frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"Frames are {tuple(frames.shape)}, expected (frames, height, width, 3).")
-    luma = unit(frames) @ torch.tensor(LUMA, dtype=torch.float64, device=frames.device) * 255  # F H W
+    return torch.cat([_detail(part) for part in splits(frames)])
+
+
+def _detail(frames: torch.Tensor) -> torch.Tensor:
+    luma = frames @ torch.tensor(LUMA, dtype=torch.float64, device=frames.device) * 255  # F H W
     wide = F.pad(luma[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     around = wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
     return (around - 4 * luma).flatten(1).var(dim=1, correction=0)

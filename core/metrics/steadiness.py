@@ -3,7 +3,7 @@
 import torch
 
 from ..optical_flow import consistent, warp
-from .quality import unit
+from .quality import splits, unit
 
 
 def warped_difference(frames: torch.Tensor, backward: torch.Tensor, forward: torch.Tensor) -> torch.Tensor:
@@ -30,4 +30,5 @@ def warped_difference(frames: torch.Tensor, backward: torch.Tensor, forward: tor
 
 def level_spread(frames: torch.Tensor) -> float:
     """Flicker in brightness: standard deviation over frames of a frame's mean level, 0..255 scale."""
-    return float((unit(frames).mean(dim=(1, 2, 3)) * 255).std(correction=0))
+    levels = torch.cat([part.mean(dim=(1, 2, 3)) for part in splits(frames)])
+    return float((levels * 255).std(correction=0))

@@ -14,10 +14,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import CONFIG, read_weights, unwrap
+from ..files import CONFIG, read_weights, unwrap, write_weights
 from .detect import SITE, detect_layout, refusal
 from .model import MotionConfig, MotionModel
 from .transformer import position_table
@@ -104,13 +103,13 @@ def save_motion_module(
         own = module.state_dict()
         for theirs, (ours, third) in part_names(model.config.attentions).items():
             tensor = own[ours] if third is None else own[ours].chunk(3)[third]
-            parts[f"{site}.temporal_transformer.{theirs}"] = tensor.detach().cpu().contiguous()
+            parts[f"{site}.temporal_transformer.{theirs}"] = tensor
         table = position_table(model.config.max_frames, width)[None]
         for index in range(model.config.attentions):
             key = f"{site}.temporal_transformer.{BLOCK}attention_blocks.{index}.pos_encoder.pe"
             parts[key] = table.to(own["proj_in.weight"].dtype).clone()
     text = json.dumps({**(metadata or {}), "config": asdict(model.config)})
-    save_file(parts, str(path), metadata={"format": "pt", OWN: text})
+    write_weights(parts, path, {"format": "pt", OWN: text})
 
 
 def _config(parts: dict, metadata: Mapping[str, str], layout: str, name: str) -> MotionConfig:

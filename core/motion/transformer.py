@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# CUDA attention kernels put sequences times heads on one grid axis, which ends at 65535.
+# Attention kernels of accelerators put sequences times heads on one grid axis, which ends at 65535.
 GRID_LIMIT = 65535
 # On the CPU the widest intermediate (8 C a token) of this many tokens stays in cache and reused memory, and
 # matrix products run at full speed: 15 % faster than all at once (320 channels, 128 px, 16 frames).
@@ -135,8 +135,9 @@ class TemporalTransformer(nn.Module):
         )  # (B H W) x F x C
         positions = self.positions[:frames] if places is None else self.positions[places]
         positions = positions.to(device=x.device, dtype=x.dtype)
-        limit = max(1, GRID_LIMIT // self.heads if x.is_cuda else CPU_TOKENS // frames)
-        parts = [self._change(part, positions, scale) for part in tokens.split(limit)]
+        limit = max(1, CPU_TOKENS // frames if x.device.type == "cpu" else GRID_LIMIT // self.heads)
+        even = tokens.chunk(-(-len(tokens) // limit))  # no part that is left over
+        parts = [self._change(part, positions, scale) for part in even]
         change = parts[0] if len(parts) == 1 else torch.cat(parts)
         if isinstance(effect, Tensor):
             change = change * effect.to(change).view(frames, 1)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 LIMIT = 1 << 20  # bytes of an answer
 POLL = 0.05  # seconds between looks at `stop`
 MOST_TOKENS = 2048
+THREAD = "choreographer-director"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -24,21 +27,28 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 class Server:
     """Where to ask: base address such as http://127.0.0.1:11434/v1, model ("" = the first), key, seconds.
 
-    Raises ValueError for an address that is none, and for a key that would travel unencrypted.
+    Raises ValueError for an address that is none, and for a key that no header can hold or that would travel
+    unencrypted. The key is in no message.
     """
 
     address: str
     model: str = ""
-    key: str = ""
+    key: str = field(default="", repr=False)
     timeout: float = 60.0
 
     def __post_init__(self):
-        """Check the address."""
-        parts = urlsplit(self.address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        """Check address and key."""
+        try:
+            parts = urlsplit(self.address)
+            known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:  # a port above 65535, half an IPv6 address
+            known = False
+        if not known:
             raise ValueError(
                 f"Director: address is '{self.address}', expected one such as http://127.0.0.1:11434/v1"
             )
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise ValueError("Director: the key has a line break or a letter beyond ASCII; copy it again")
         if self.key and parts.scheme == "http" and parts.hostname not in LOCAL:
             raise ValueError(
                 f"Director: the key is not sent to '{self.address}' unencrypted; use an https address"
@@ -62,7 +72,7 @@ def complete(
         content = None
     if not isinstance(content, str):
         raise ValueError(
-            f"Director: the server at {server.address} gave no message: {_short(json.dumps(answer))}"
+            f"Director: the server at {server.address} gave no message: {_short(json.dumps(answer), server)}"
         )
     return content
 
@@ -83,22 +93,27 @@ def _ask(server: Server, method: str, path: str, body, deadline: float, stop: Ca
     if len(data) > LIMIT:
         raise ValueError(f"Director: the answer of {server.address} is longer than {LIMIT >> 20} MiB")
     if status != http.client.OK:
-        raise ValueError(f"Director: the server at {server.address} answered {status}: {_short(text)}")
+        said = _short(text, server)
+        raise ValueError(f"Director: the server at {server.address} answered {status}: {said}")
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         raise ValueError(
-            f"Director: the server at {server.address} did not answer in JSON: {_short(text)}"
+            f"Director: the server at {server.address} did not answer in JSON: {_short(text, server)}"
         ) from None
 
 
 def _exchange(server: Server, method: str, path: str, body, deadline: float, stop) -> tuple[int, bytes]:
     """Status and bytes of one request. The waiting is done in a thread, so that it can be given up."""
     connection = _connection(server, max(deadline - time.monotonic(), POLL))
-    found: list = []
+    found, sockets, ended = [], [], threading.Event()
 
     def work() -> None:
         try:
+            connection.connect()
+            sockets.append(connection.sock)  # the connection lets go of it while the answer is read
+            if ended.is_set():
+                return connection.close()
             target = urlsplit(server.address).path.rstrip("/") + path
             payload = None if body is None else json.dumps(body).encode()
             connection.request(method, target, payload, _headers(server))
@@ -107,7 +122,7 @@ def _exchange(server: Server, method: str, path: str, body, deadline: float, sto
         except (OSError, http.client.HTTPException, ValueError) as error:
             found.append(error)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=work, name=THREAD, daemon=True)
     thread.start()
     try:
         while thread.is_alive():
@@ -118,15 +133,21 @@ def _exchange(server: Server, method: str, path: str, body, deadline: float, sto
                 )
             thread.join(POLL)
     finally:
+        ended.set()
+        for own in sockets:  # wakes a thread that still waits for the answer
+            with suppress(OSError):
+                socket.socket.shutdown(own, socket.SHUT_RDWR)
         connection.close()
     if isinstance(found[0], TimeoutError):
         raise ValueError(
             f"Director: the server at {server.address} did not answer within {server.timeout:g} s"
         )
+    if isinstance(found[0], ValueError):  # its text may hold the key
+        raise ValueError(f"Director: no request can be made of the address '{server.address}'")
     if isinstance(found[0], Exception):
         raise ValueError(
-            f"Director: no server answers at {server.address} ({_short(str(found[0]))}); start one, or leave "
-            "the address empty to divide the text by rules"
+            f"Director: no server answers at {server.address} ({_short(str(found[0]), server)}); start one, "
+            "or leave the address empty to divide the text by rules"
         )
     return found[0]
 
@@ -142,7 +163,7 @@ def _headers(server: Server) -> dict[str, str]:
     return {**headers, "Authorization": f"Bearer {server.key}"} if server.key else headers
 
 
-def _short(text: str, most: int = 160) -> str:
-    """One line of a text, for a message."""
-    line = " ".join(text.split())
+def _short(text: str, server: Server, most: int = 160) -> str:
+    """One line of a text, for a message; without the key, which some servers repeat."""
+    line = " ".join((text.replace(server.key, "...") if server.key else text).split())
     return line if len(line) <= most else line[:most] + "..."

@@ -39,7 +39,8 @@ _DECOMPOSE = (
 )
 _FORM = '\n\nAnswer with JSON only: {{"prompts": [{slots}]}}'
 _THEN = re.compile(
-    r"\s*(?:[,;.]?\s*\b(?:and\s+)?(?:then|after that|afterwards|next|finally)\b,?|;|->|\n)\s*", re.IGNORECASE
+    r"\s*(?:[,;.]?\s*\b(?:and\s+)?(?:then|after that|afterwards|next(?!\s+to\b)|finally)\b,?|;|->|\n)\s*",
+    re.IGNORECASE,
 )
 
 
@@ -120,8 +121,14 @@ def _is_prompts(value, count: int) -> bool:
 
 
 def split_by_rules(text: str) -> list[str]:
-    """The user's own steps, parted by "then", "after that", "next", "finally", ;, -> or a new line."""
-    return [part.strip(" ,.") for part in _THEN.split(text.strip()) if part.strip(" ,.")]
+    """The user's own steps, parted by "then", "after that", "next", "finally", ;, -> or a new line.
+
+    "next to" parts nothing. Raises ValueError when the text has nothing else than such words.
+    """
+    parts = [part.strip(" ,.") for part in _THEN.split(text.strip())]
+    if not any(parts):
+        raise ValueError(f"Director: the prompt is '{text.strip()}'; write what happens in the clip")
+    return [part for part in parts if part]
 
 
 def schedule_text(prompts: list[str]) -> str:

@@ -96,20 +96,19 @@ def _options(text: str, number: int) -> tuple[float, str]:
     return weight, easing
 
 
-def parse_values(text: str) -> tuple[Key, ...]:
+def parse_values(text: str, title: str = "Value schedule") -> tuple[Key, ...]:
     """Read numbers keyed to frames, sorted by frame: `0:1.0, 8:0.5`, parted by commas or lines.
 
-    Empty text gives no keys. Raises ValueError that shows the entry which is not `frame:number`.
+    Empty text gives no keys. Raises ValueError that shows the entry which is not `frame:number`; `title` is
+    what errors call the schedule, the name of the input that has it.
     """
     keys = []
     for entry in filter(str.strip, re.split(r"[,\n]", text)):
         match = _NUMBER.fullmatch(entry)
         if match is None:
-            raise ValueError(
-                f"Value schedule: expected 'frame:number' as in '0:1.0, 8:0.5', got '{entry.strip()}'"
-            )
+            raise ValueError(f"{title}: expected 'frame:number' as in '0:1.0, 8:0.5', got '{entry.strip()}'")
         keys.append(Key(int(match[1]), float(match[2])))
-    return _in_order(keys, "Value schedule", "0:1.0, 8:0.5") if keys else ()
+    return _in_order(keys, title, "0:1.0, 8:0.5") if keys else ()
 
 
 def _in_order(keys: list[Key], title: str, example: str) -> tuple[Key, ...]:
@@ -123,13 +122,13 @@ def _in_order(keys: list[Key], title: str, example: str) -> tuple[Key, ...]:
     return tuple(ordered)
 
 
-def check_range(keys: Sequence[Key], frames: int) -> None:
-    """Raise ValueError when a key lies past the last frame of a clip of `frames` frames."""
+def check_range(keys: Sequence[Key], frames: int, title: str = "Schedule") -> None:
+    """Raise ValueError, which names `title`, when a key lies past the last frame of a clip of `frames`."""
     for key in keys:
         if key.frame >= frames:
             raise ValueError(
-                (f"Prompt schedule line {key.line}: key " if key.line else "Schedule key ")
-                + f"{key.frame} is past the last frame of the clip, {frames - 1} ({frames} frames)"
+                f"{title}{f' line {key.line}' if key.line else ''}: key {key.frame} is past the last frame "
+                f"of the clip, {frames - 1} ({frames} frames)"
             )
 
 

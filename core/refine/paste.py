@@ -18,18 +18,29 @@ def paste(images: Tensor, parts: Sequence[tuple[Region, Tensor]], feather: float
 
     parts: regions, each with its crops (n, h, w, C) at its working size. feather: pixels of the frame over
     which a part fades in from the edge of its area; none where the area ends at the frame's edge. masks:
-    (F, H, W) in 0..1 or None, what of the frame may change. Where areas overlap, each pixel goes to the face
-    whose middle is nearer, in parts of its area. Raises ValueError for crops or masks of another size.
+    (F, H, W) in 0..1, one for all frames, or None: what of the frame may change. Where areas overlap, each
+    pixel goes to the face whose middle is nearer, in parts of its area. Raises ValueError for crops or masks
+    of another size.
     """
     for region, crops in parts:
         _check_crops(images, region, crops)
-    if masks is not None and tuple(masks.shape) != tuple(images.shape[:3]):
-        raise ValueError(f"The mask is {tuple(masks.shape)}, the images need {tuple(images.shape[:3])}")
+    masks = whole_masks(masks, images)
     result = images.clone()
     for frame in sorted({frame for region, _ in parts for frame in region.frames}):
         here = [(r, c[frame - r.first], frame - r.first) for r, c in parts if frame in r.frames]
         result[frame] = _composed(images[frame], here, feather, None if masks is None else masks[frame])
     return result
+
+
+def whole_masks(masks: Tensor | None, images: Tensor) -> Tensor | None:
+    """Masks (F, H, W) of images (F, H, W, C), from as many or one for all; ValueError for other sizes."""
+    if masks is None:
+        return None
+    if masks.ndim != 3 or len(masks) not in (1, len(images)) or masks.shape[1:] != images.shape[1:3]:
+        raise ValueError(
+            f"The mask is {tuple(masks.shape)}, the images need {tuple(images.shape[:3])}, or one for all"
+        )
+    return masks.expand(len(images), -1, -1)
 
 
 def _check_crops(images: Tensor, region: Region, crops: Tensor) -> None:

@@ -192,11 +192,13 @@ def match_colours(made: Tensor, original: Tensor, region: Region, amount: float 
 
     They are a region's crops. Measured where they will meet the frame, near the edge of what is pasted, since
     inside they may well differ; and once over all frames, so it adds no flicker. The spread is changed by at
-    most a half.
+    most a half. Where fewer than two pixels are there to measure, `made` comes back as it is.
     """
     if amount == 0:
         return made
     ring = edge_rings(region)
+    if int(ring.sum()) < 2:
+        return made
     ours, theirs = made[ring], original[ring].to(made)  # pixels x C
     gain = (theirs.std(0) / ours.std(0).clamp_min(1e-4)).clamp(0.5, 1.5)
     matched = (made - ours.mean(0)) * gain + theirs.mean(0)

@@ -17,6 +17,7 @@ from .detect import Detections
 REACH = 0.7  # of a face's size that its centre may be away from where it was expected
 REACH_GROWTH = 0.2  # more of it for each frame that it was not seen
 RESIZE = 2.0  # a face's size changes at most by so much from one sight to the next
+LEAST_DEVIATION = 0.05  # frames; by less no neighbour has any weight
 GLIDE = 0.7  # how much of its speed a face is expected to keep with each frame that it is not seen
 
 
@@ -64,8 +65,11 @@ class FaceTracks:
                 f"{self.count} frames of {self.size[0]}x{self.size[1]}"
             )
 
-    def chosen(self, text: str) -> tuple[int, ...]:
-        """Numbers of the tracks that a text such as "0, 2", "largest" or "" (all) names; ValueError else."""
+    def chosen(self, text: str, name: str = "tracks") -> tuple[int, ...]:
+        """Numbers of the tracks that a text such as "0, 2", "largest" or "" (all) names.
+
+        Raises ValueError for another text; `name` is the input that it was written in.
+        """
         word = text.strip().lower()
         if word in ("", "all"):
             return tuple(range(len(self.tracks)))
@@ -75,16 +79,16 @@ class FaceTracks:
         wrong = next((w for w in words if not w.isdecimal() or int(w) >= len(self.tracks)), None)
         if wrong is not None:
             have = f"there are tracks 0 to {len(self.tracks) - 1}" if self.tracks else "there is no track"
-            raise ValueError(f"faces: '{wrong}' is not a track's number, 'all' or 'largest'; {have}")
+            raise ValueError(f"{name}: '{wrong}' is not a track's number, 'all' or 'largest'; {have}")
         return tuple(dict.fromkeys(map(int, words)))
 
-    def only(self, text: str) -> FaceTracks:
-        """The named tracks, in the order named."""
-        return replace(self, tracks=tuple(self.tracks[i] for i in self.chosen(text)))
+    def only(self, text: str, name: str = "tracks") -> FaceTracks:
+        """The named tracks, in the order named; as `chosen`."""
+        return replace(self, tracks=tuple(self.tracks[i] for i in self.chosen(text, name)))
 
     def with_prompt(self, text: str, prompt: object) -> FaceTracks:
         """The same with `prompt` on the named tracks."""
-        named = self.chosen(text)
+        named = self.chosen(text, "faces")
         tracks = (replace(t, prompt=prompt) if i in named else t for i, t in enumerate(self.tracks))
         return replace(self, tracks=tuple(tracks))
 
@@ -175,7 +179,7 @@ def smooth(values: np.ndarray, deviation: float) -> np.ndarray:
     so what moves evenly is kept exactly.
     """
     count = len(values)
-    if deviation <= 0 or count < 3:
+    if deviation < LEAST_DEVIATION or count < 3:
         return values.copy()
     offset = np.arange(count)[None, :] - np.arange(count)[:, None]  # [place, neighbour]
     weight = np.exp(-0.5 * (offset / deviation) ** 2)

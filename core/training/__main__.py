@@ -28,87 +28,30 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from ..files import write_text
 from ..uni_control.layouts import save_uni_controlnet
 from . import ablation, autoencoder, control, flow_recipes, image_prompt_recipes, latents, uni_control
 from .base_model import Words
-from .demo_files import export_checkpoint, export_motion, export_nets, unpack
+from .demo_files import NETS, export_checkpoint, export_motion, export_nets, unpack
 from .diffusion import Batch, Family, train_base, train_motion
 from .loop import Plan
+from .options import NEEDS, add_options, need
 
 IMAGE_CONTROL = "image_control.safetensors"
 UNI_CONTROL = "uni_control.safetensors"
 
 
 def parse(arguments=None):
-    """Command line -> namespace.
-
-    Every option has the value that the shipped demo was made with where it matters.
-    """
+    """Command line -> namespace."""
     parser = argparse.ArgumentParser(
         prog="core.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("folder", type=Path, help="the run's folder (for export: the demo folder)")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), default="bf16" if torch.cuda.is_available() else "fp32"
-    )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = torch's choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--average", type=float, default=0.998, help="decay of the weight average")
-    parser.add_argument("--autoencoder", type=Path, help="finished autoencoder run")
-    parser.add_argument("--latents", type=Path, nargs="+", help="finished latents runs")
-    parser.add_argument(
-        "--from", dest="start", type=Path, nargs="*", default=[], help="runs whose weights to start from"
-    )
-    parser.add_argument(
-        "--tokenizer", type=Path, default=_tokenizer(), help="folder with CLIP's vocab.json and merges.txt"
-    )
-    parser.add_argument("--stills", type=int, default=24, help="pictures a step (latents: pictures to draw)")
-    parser.add_argument("--pool", type=int, default=4000, help="uni_control: pictures to draw from")
-    parser.add_argument("--clips", type=int, default=2, help="clips a step (latents: clips to draw)")
-    parser.add_argument("--frames", type=int, default=16)
-    for name, what in (("--still-camera", "a still camera"), ("--straight", "a straight move")):
-        parser.add_argument(name, type=float, default=0.0, help=f"latents: share of scenes made with {what}")
-    parser.add_argument(
-        "--span", type=int, default=0, help="draw the frames thinly from runs of so many; 0: runs of --frames"
-    )
-    parser.add_argument(
-        "--places", type=int, nargs="*", default=[], help="with --span: only from these frames"
-    )
-    parser.add_argument(
-        "--constant", action="store_true", help="keep the learning rate: no warmup, no cosine"
-    )
-    parser.add_argument("--crop", type=int, default=48, help="autoencoder: side of the training crops")
-    parser.add_argument(
-        "--clip-share", type=float, default=0.0, help="base: share of the steps that see clips"
-    )
-    parser.add_argument(
-        "--blind", type=float, default=0.0, help="base, motion: share of pure noise (losses.Diffusion)"
-    )
-    parser.add_argument(
-        "--debias", type=float, default=0.0, help="base, motion: how much more the error of motion counts"
-    )
-    parser.add_argument(
-        "--lambda1", type=float, default=0.0, help="motion: weight of the neighbour term of Eq. 13"
-    )
-    parser.add_argument(
-        "--lambda2", type=float, default=0.0, help="motion: weight of the keyframe term of Eq. 13"
-    )
-    parser.add_argument("--window", type=int, default=2, help="motion: k of Eq. 13")
-    parser.add_argument(
-        "--keyframes", type=int, nargs="*", default=[], help="motion: keyframe indices of Eq. 13"
-    )
+    add_options(parser)
     flow_recipes.add_options(parser)
     image_prompt_recipes.add_options(parser)
     return parser.parse_args(arguments)
-
-
-def _tokenizer():
-    host = os.environ.get("COMFYUI_PATH")
-    return Path(host) / "comfy" / "sd1_tokenizer" if host else None
 
 
 def _plan(options):
@@ -128,13 +71,15 @@ def _family(options, fresh=()):
 
 
 def _weights(folders):
-    names = ("unet", "text", "motion")
-    return {
-        n: load_file(f / f"{n}.safetensors")
-        for f in folders
-        for n in names
-        if (f / f"{n}.safetensors").exists()
-    }
+    """The parts that finished runs hold; raises ValueError for a folder with neither these nor a net."""
+    found = {}
+    for folder in folders:
+        files = {name: folder / f"{name}.safetensors" for name in ("unet", "text", "motion")}
+        own = {name: load_file(file) for name, file in files.items() if file.exists()}
+        if not own and not any((folder / net).exists() for net in NETS):
+            raise ValueError(f"--from {folder}: no finished weights there; let that recipe end first")
+        found |= own
+    return found
 
 
 def _batch(options):
@@ -215,13 +160,14 @@ def _ablation(options):
         decoder,
         **terms,
     )
-    (options.folder / "ablation.md").write_text(ablation.table(results), encoding="ascii")
+    write_text(ablation.table(results), options.folder / "ablation.md")
     print(ablation.table(results), end="")
 
 
 def _export(options):
     weights = _weights(options.start)
     if "unet" in weights:
+        need(options, "autoencoder")
         parts = [load_file(options.autoencoder / f"{n}.safetensors") for n in ("encoder", "decoder")]
         export_checkpoint(options.folder, weights["unet"], weights["text"], *parts)
     if "motion" in weights:
@@ -230,8 +176,9 @@ def _export(options):
 
 
 def _unpack(options):
-    (demo,) = options.start
-    options.start = []
+    if len(options.start) != 1:
+        raise ValueError("unpack needs --from DEMO, one demo folder")
+    (demo,), options.start = options.start, []
     autoencoder.save(unpack(demo, _family(options)), options.folder)
 
 
@@ -258,6 +205,9 @@ RECIPES = {
 def main(arguments=None):
     """Run one recipe."""
     options = parse(arguments)
+    need(options, *NEEDS.get(options.recipe, ()))
+    if options.device == "cuda" and "LOCAL_RANK" in os.environ:  # of several processes, each has its own
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if options.threads:
         torch.set_num_threads(options.threads)
     RECIPES[options.recipe](options)

@@ -4,7 +4,6 @@ The layer numbering is TAESD's, so the weights load in hosts that read TAESD fil
 in 0..1.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import Conv2d
 
 from ..data.render import render_images
 from ..data.scene import sample_scene
+from ..files import write_weights
 from .loop import Trainer
 
 WIDTH = 64
@@ -152,13 +152,6 @@ def load(folder, device="cpu"):
 
 
 def save(weights, folder):
-    """Write averaged weights as NAME.safetensors each; of several processes only the first writes."""
-    from safetensors.torch import save_file
-
-    if os.environ.get("RANK", "0") != "0":
-        return
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    """Write averaged weights as NAME.safetensors each."""
     for name, tensors in weights.items():
-        part = Path(folder) / f"{name}.part"
-        save_file({k: v.contiguous() for k, v in tensors.items()}, part)
-        part.replace(Path(folder) / f"{name}.safetensors")
+        write_weights(tensors, Path(folder) / f"{name}.safetensors")

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..control.layouts import published_weights
 from ..control.lora import BASE, LoraMix
 from ..control.lora_files import wrapped_weights
 from ..control.network import ControlConfig, Residuals, VideoControlNet
-from ..files import CONFIG
+from ..files import CONFIG, write_weights
 from .clips import Clips
 from .diffusion import Batch, attention, draw_places, drop_texts
 from .loop import Trainer
@@ -188,5 +187,4 @@ def save_control(control: VideoControlNet, path) -> None:
     }
     weights = published_weights(control)
     weights = weights if control.lora is None else wrapped_weights(control, weights)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
-    save_file(weights, str(path), metadata={"format": "pt", CONFIG: json.dumps(config)})
+    write_weights(weights, path, {"format": "pt", CONFIG: json.dumps(config)})

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from ..files import write_weights
 from ..motion.layouts import read_motion_module, save_motion_module
 from .base_model import checkpoint_parts, checkpoint_tensors
 from .word_table import pack_words
@@ -24,12 +25,12 @@ MATRIX = 4096  # numbers: what has more goes into fp8, the rest stays
 def export_checkpoint(demo, unet, text_encoder, encoder, decoder) -> None:
     """Write the parts' state dicts as one SD1.5-layout checkpoint, fp16."""
     tensors = pack_words(checkpoint_tensors(unet, text_encoder, encoder, decoder))
-    _write(demo / CHECKPOINT, {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()})
+    halves = {key: t.half() if t.is_floating_point() else t for key, t in tensors.items()}
+    write_weights(halves, demo / CHECKPOINT)
 
 
 def export_motion(demo, motion) -> None:
     """Write a motion module, fp16."""
-    (demo / MOTION).parent.mkdir(parents=True, exist_ok=True)
     save_motion_module(motion.half(), demo / MOTION)
 
 
@@ -41,18 +42,11 @@ def export_nets(demo, runs) -> None:
                 with safe_open(run / name, "pt") as file:
                     metadata = file.metadata()
                 tensors = {key: _small(tensor) for key, tensor in load_file(run / name).items()}
-                _write(demo / target, tensors, metadata)
+                write_weights(tensors, demo / target, metadata)
 
 
 def _small(tensor):
     return tensor.to(torch.float8_e4m3fn) if tensor.dim() > 1 and tensor.numel() > MATRIX else tensor
-
-
-def _write(path, tensors, metadata=None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part, metadata)
-    part.replace(path)
 
 
 def unpack(demo, family) -> dict[str, dict]:

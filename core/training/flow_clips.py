@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..data.free_motion import KINDS, free_scene
 from ..data.grid_tracks import draw_tracked
 from ..data.scene import SIZE
+from ..files import write_text, write_weights
 from .latents import encode_images
 
 LATENTS, CAPTIONS = "latents.safetensors", "captions.json"
@@ -117,12 +118,9 @@ def build_flow_clips(encoder, folder, clips, size=(SIZE, SIZE), reversible=True,
 
 
 def _write(folder: Path, tensors: dict[str, Tensor], told: dict) -> None:
-    """Both files, under temporary names first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{CAPTIONS}.part").write_text(json.dumps(told), encoding="utf-8")
-    save_file(tensors, folder / f"{LATENTS}.part")
-    for name in (CAPTIONS, LATENTS):
-        (folder / f"{name}.part").replace(folder / name)
+    """Both files; the tensors come last, for they say that the folder is finished."""
+    write_text(json.dumps(told), folder / CAPTIONS)
+    write_weights(tensors, folder / LATENTS)
 
 
 def sprite_clips(count: int, frames: int, seed: int):

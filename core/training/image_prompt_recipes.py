@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ..data.scene import SIZE
 from ..data.subject_records import read_records, sprite_records
+from ..files import write_text, write_weights
 from ..image_prompt.layouts import read_image_prompt, save_image_prompt
 from ..image_prompt.vision import standardized
 from . import autoencoder
@@ -58,7 +59,7 @@ def _say(done: int) -> None:
 def vision(options, plan) -> None:
     """`vision`: the picture encoder's weights."""
     tower = train_picture_encoder(read_subjects(*options.subjects), plan, device=options.device)
-    save_file({key: t.contiguous() for key, t in tower.items()}, options.folder / VISION)
+    write_weights(tower, options.folder / VISION)
 
 
 def image_prompt(options, plan, family) -> None:
@@ -102,6 +103,5 @@ def report(options, family, clips: int = 64) -> str:
     ways = ("text only", "coarse", "coarse and fine") if prompt.config.fine else ("text only", "coarse")
     scores = measure(prompted, data, decode, features, ways, clips, options.frames, options.seed)
     found = table(scores)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / REPORT).write_text(found, encoding="ascii")
+    write_text(found, options.folder / REPORT)
     return found

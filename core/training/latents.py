@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import autocast
 
 from ..data.render import render_images
 from ..data.scene import DIRECTIONS, reversed_caption, sample_scene
+from ..files import write_text, write_weights
 from .clips import Clips
 
 
@@ -70,13 +71,8 @@ def build(encoder, folder, stills, clips, frames=16, seed=1, progress=print, **s
 
 
 def _write(folder, tensors, still_texts, clip_texts):
-    for name, write in (
-        ("captions.json", lambda p: p.write_text(json.dumps({"stills": still_texts, "clips": clip_texts}))),
-        ("latents.safetensors", lambda p: save_file(tensors, p)),
-    ):
-        part = folder / (name + ".part")
-        write(part)
-        part.replace(folder / name)
+    write_text(json.dumps({"stills": still_texts, "clips": clip_texts}), folder / "captions.json")
+    write_weights(tensors, folder / "latents.safetensors")
 
 
 START = 4  # frames of a clip that count as its beginning

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import autocast
 
+from ..files import first_process, write_whole
 from .curve import draw_curve
 
 
@@ -90,10 +91,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return self
         kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if kept["names"] != self.names:
-            raise ValueError(
-                f"{self.checkpoint.name} in {self.plan.folder} belongs to another model; use a new folder."
-            )
+        self._check_same(kept)
         for p, value, shadow, average in zip(
             self.parameters, kept["values"], self.shadow, kept["shadow"], strict=True
         ):
@@ -103,12 +101,29 @@ class Trainer:
         self.step, self.losses = kept["step"], kept["losses"]
         return self
 
+    def _check_same(self, kept):
+        """Raise ValueError unless a checkpoint's parameters have the names and shapes of these."""
+        there = {name: tuple(value.shape) for name, value in zip(kept["names"], kept["values"], strict=True)}
+        here = {name: tuple(p.shape) for name, p in zip(self.names, self.parameters, strict=True)}
+        if list(there) != list(here):
+            found = "its parameters have other names"
+        else:
+            differ = next((name for name in here if there[name] != here[name]), None)
+            found = differ and f"{differ} is {there[differ]} there and {here[differ]} here"
+        if found:
+            raise ValueError(
+                f"{self.checkpoint.name} in {self.plan.folder} belongs to another model: {found}; "
+                "use a new folder."
+            )
+
     def run(self):
         """Train to the end of the plan or until `stop`; returns self.
 
         What was learnt is kept, too, when something raises in mid-step, as a host's interrupt does.
         """
         started, first = time.monotonic(), self.step
+        if first:  # so that whoever shows losses has those of the earlier run, even if nothing is left to do
+            self.progress(first, self.plan.steps, self.losses, 0.0)
         try:
             while self.step < self.plan.steps and not self.stop():
                 self.losses.append(self._one_step())
@@ -132,14 +147,11 @@ class Trainer:
 
     def save(self):
         """Write checkpoint and curve, each under a temporary name first."""
-        if os.environ.get("RANK", "0") != "0":
+        if not first_process():
             return
-        Path(self.plan.folder).mkdir(parents=True, exist_ok=True)
         kept = {"names": self.names, "values": [p.detach() for p in self.parameters], "shadow": self.shadow}
         kept |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "losses": self.losses}
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(kept, part)
-        part.replace(self.checkpoint)
+        write_whole(self.checkpoint, lambda part: torch.save(kept, part))
         draw_curve(self.losses, Path(self.plan.folder) / "loss.png")
 
     def _one_step(self):
@@ -178,7 +190,7 @@ def bar(step, steps, losses, seconds):
 
     A line each fifty steps, and one at the end; only the first of several processes prints.
     """
-    if (step % 50 == 0 or step == steps) and os.environ.get("RANK", "0") == "0":
+    if (step % 50 == 0 or step == steps) and first_process():
         recent = sum(losses[-100:]) / len(losses[-100:])
         left = (steps - step) * seconds / 60
         filled = "#" * (20 * step // steps)

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..data.subject_records import Record
+from ..files import write_text, write_weights
 from ..image_prompt.picture import resized
 
 PICTURE_SIZE = 64  # pixels a side of the pictures that the demo's picture encoder takes
@@ -93,13 +94,10 @@ def read_subjects(*folders) -> SubjectClips:
 
 
 def write_subjects(folder, data: SubjectClips) -> None:
-    """Write a folder that `read_subjects` reads."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "subjects.safetensors.part"
-    save_file({"clips": data.clips, "pictures": data.pictures, "looks": data.looks}, part)
-    (folder / "subjects.json").write_text(json.dumps(data.about), encoding="utf-8")
-    part.replace(folder / "subjects.safetensors")
+    """Write a folder that `read_subjects` reads; the tensors come last, for they say that it is finished."""
+    write_text(json.dumps(data.about), Path(folder) / "subjects.json")
+    tensors = {"clips": data.clips, "pictures": data.pictures, "looks": data.looks}
+    write_weights(tensors, Path(folder) / "subjects.safetensors")
 
 
 def encode_records(

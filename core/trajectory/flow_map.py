@@ -39,10 +39,13 @@ def flow_map(sampled: Sampled, sigma: float = SIGMA) -> FlowMap:
         x, y = paths[:, :-1].floor().long().unbind(-1)  # N F-1
         x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
         steps = steps * _last_in_its_pixel(y * width + x, _seen(sampled))[..., None]
-        across, down = spread(width, sigma)[x].transpose(0, 1), spread(height, sigma)[y].transpose(0, 1)
-        # a pixel's Gaussian is a product of a column and a row: F 2 H N times F 1 N W
-        columns = steps.permute(1, 2, 0)[:, :, None] * down.transpose(1, 2)[:, None]
-        torch.matmul(columns.float(), across.float()[:, None], out=flow[1:])
+        across, down = spread(width, sigma).float(), spread(height, sigma)
+        for frame, (step, column, row) in enumerate(
+            zip(steps.unbind(1), x.unbind(1), y.unbind(1), strict=True), 1
+        ):
+            # a pixel's Gaussian is a product of a column and a row: 2 H N times N W
+            columns = step.T[:, None] * down[row].T
+            torch.matmul(columns.float(), across[column], out=flow[frame])
     return FlowMap(flow, _notes(sampled, steps))
 
 

@@ -25,12 +25,14 @@ class TuningState:
     """What the hooks need for a call of the UNet; whoever calls it sets this before each call.
 
     frames: length of each clip in the batch. causal: how much of the self-attention is sparse-causal, 0 to 1.
-    effect: factor on what a tuning changes. With `active` False the UNet runs as if nothing were attached.
+    effect: factor on what a tuning changes. skip: names of places whose self-attention is left as it is. With
+    `active` False the UNet runs as if nothing were attached.
     """
 
     frames: int = 1
     causal: float = 1.0
     effect: float = 1.0
+    skip: frozenset[str] = frozenset()
     active: bool = True
 
 
@@ -75,15 +77,16 @@ def attach_blocks(
         check_places(tuning, blocks)
         names = (place.name for place in tuning.config.places)
         weights, whole = dict(zip(names, tuning.places, strict=True)), tuning.config.whole
-    hooks = [_Hooks(block.module, state, weights.get(block.place.name), whole) for block in blocks]
+    hooks = [_Hooks(block, state, weights.get(block.place.name), whole) for block in blocks]
     return Attachment(handle for each in hooks for handle in each.handles())
 
 
 class _Hooks:
     """The hooks of one block; between its query and its output they keep what the attention is made from."""
 
-    def __init__(self, block: nn.Module, state: TuningState, weights: PlaceTuning | None, whole: bool):
-        self.block, self.state, self.weights, self.whole = block, state, weights, whole
+    def __init__(self, block: Block, state: TuningState, weights: PlaceTuning | None, whole: bool):
+        self.name, self.block = block.place.name, block.module
+        self.state, self.weights, self.whole = state, weights, whole
         self.query = self.key = self.result = None
 
     def handles(self) -> list:
@@ -110,7 +113,7 @@ class _Hooks:
         return run
 
     def _replaces(self) -> bool:
-        return self.state.active and self.state.causal > 0
+        return self.state.active and self.state.causal > 0 and self.name not in self.state.skip
 
     def on_query(self, _layer, _inputs, output):
         """Keep the query."""

@@ -14,10 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import read_weights, unwrap
+from ..files import read_weights, unwrap, write_weights
 from ..image_prompt.network import Place
 from ..motion.detect import TITLES, detect_layout
 from ..motion.layouts import OWN
@@ -77,9 +76,9 @@ def save_tuning(tuning: VideoTuning, path, metadata: Mapping | None = None) -> N
             else:
                 layer = f"{place.name}.{QUERIES[part.removesuffix('.weight')]}"
                 key = f"lora_unet_{layer.replace('.', '_')}.diff"
-            weights[key] = tensor.detach().cpu().contiguous()
+            weights[key] = tensor
     text = json.dumps({**(metadata or {}), "kind": KIND, "config": asdict(tuning.config)})
-    save_file(weights, str(path), metadata={"format": "pt", OWN: text})
+    write_weights(weights, path, {"format": "pt", OWN: text})
 
 
 def published_weights(tuning: VideoTuning) -> dict[str, Tensor]:

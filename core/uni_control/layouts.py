@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import read_weights, unwrap
+from ..files import read_weights, unwrap, write_weights
 from ..motion.detect import TITLES, detect_layout
 from ..motion.layouts import OWN
 from .network import UniConfig, UniControlNet
@@ -61,8 +60,8 @@ def read_uni_controlnet(source, ops=nn, device=None, dtype=None) -> UniControlNe
 def save_uni_controlnet(net: UniControlNet, path, metadata: Mapping | None = None) -> None:
     """Write a net under published names; what shapes do not show, and `metadata`, go into the metadata."""
     sizes = {name: getattr(net.config, name) for name in OWN_FIELDS}
-    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in published_weights(net).items()}
-    save_file(weights, str(path), metadata={"format": "pt", OWN: json.dumps({**(metadata or {}), **sizes})})
+    text = json.dumps({**(metadata or {}), **sizes})
+    write_weights(published_weights(net), path, {"format": "pt", OWN: text})
 
 
 def published_weights(net: UniControlNet) -> dict[str, Tensor]:

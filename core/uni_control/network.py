@@ -6,6 +6,7 @@ layers of the encoder, and the first ResBlock of each level takes in the feature
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -147,7 +148,12 @@ class LocalAdapter(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, timestep: Tensor, context: Tensor, maps: Tensor, strength: float | Tensor = 1.0
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        maps: Tensor | Sequence[Tensor],
+        strength: float | Tensor = 1.0,
     ) -> Residuals:
         """Residuals N x C H W, times `strength`.
 
@@ -155,17 +161,16 @@ class LocalAdapter(nn.Module):
             x: noisy latents N x 4 x h x w, as the UNet sees them.
             timestep: N, or 1 for all.
             context: text states N x T x D, content tokens included.
-            maps: N x 21 x 8h x 8w in 0..1, absent kinds zero; see `stack_maps`.
+            maps: N x 21 x 8h x 8w in 0..1, absent kinds zero (see `stack_maps`), or their `features`.
             strength: a number, or (N,).
 
         Raises:
             ValueError: the maps are of another size.
         """
-        expected = (MAP_CHANNELS, x.shape[2] * LATENT_STRIDE, x.shape[3] * LATENT_STRIDE)
-        if tuple(maps.shape[1:]) != expected:
-            raise ValueError(f"Control maps are {tuple(maps.shape[1:])}, the latents need {expected}.")
+        if isinstance(maps, Tensor):
+            maps = self.features(maps, tuple(x.shape[2:]))
         time = self.time_embedding(time_features(timestep, self.config.channels[0]).to(x.dtype))
-        features = iter(self.feature_extractor(maps))
+        features = iter(maps)
         outputs = []
         for block in self.input_blocks:
             x = _through(block, x, time, context, features)
@@ -175,6 +180,16 @@ class LocalAdapter(nn.Module):
             strength = strength.to(x).view(-1, 1, 1, 1)
         *down, mid = (conv(y) * strength for conv, y in zip(self.zero_convs, outputs, strict=True))
         return Residuals(tuple(down), mid)
+
+    def features(self, maps: Tensor, size: tuple[int, int]) -> list[Tensor]:
+        """The maps' features a level, alike at all steps of sampling.
+
+        maps: N x 21 x 8h x 8w for latents of `size` (h, w). Raises ValueError for another size.
+        """
+        expected = (MAP_CHANNELS, size[0] * LATENT_STRIDE, size[1] * LATENT_STRIDE)
+        if tuple(maps.shape[1:]) != expected:
+            raise ValueError(f"Control maps are {tuple(maps.shape[1:])}, the latents need {expected}.")
+        return self.feature_extractor(maps)
 
 
 def _layer(config: UniConfig, level: int, layer: int, before: int, where: tuple) -> nn.ModuleList:

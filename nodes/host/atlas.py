@@ -45,9 +45,9 @@ def layers_picture(atlas: Atlas) -> Image.Image:
     return Image.fromarray((side_by_side * 255).round().cpu().byte().numpy())
 
 
-def clip_quality(atlas: Atlas, images: Tensor) -> str:
-    """How well an atlas shows its clip, in one line."""
-    error = (render(atlas, report=reporter()) - images[..., :3]).square().mean()
+def clip_quality(atlas: Atlas, made: Tensor, images: Tensor) -> str:
+    """How well what an atlas shows, `made`, is its clip, in one line; both (F, H, W, 3)."""
+    error = (made - images[..., :3].to(made)).square().mean()
     decibels = float(-10 * torch.log10(error.clamp_min(1e-10)))
     return f"{decibels:.1f} dB; layers: {', '.join(atlas.names)}; {atlas.side}x{atlas.side}"
 
@@ -61,7 +61,7 @@ def rendered(
     without one, several pictures for a layer, or a clip that is not the atlas's.
     """
     given = (foreground, background)[-len(atlas.names) :]
-    if foreground is not None and len(given) == 1 and background is None:
+    if foreground is not None and len(given) == 1:
         raise ValueError("The atlas has one layer, the background: connect the edit to 'background'")
     several = next((picture for picture in given if picture is not None and len(picture) != 1), None)
     if several is not None:
@@ -99,8 +99,9 @@ class AtlasPull:
             device = comfy.model_management.get_torch_device()
             clip = Clip(frames[..., :3].clone().clamp(0, 1).cpu(), masks, device)
             atlas = fit_atlas(clip, self.settings, lambda done, total, _: report(done, total))
-        logging.info("Atlas guidance: %s", clip_quality(atlas, clip.images))
-        return render(atlas).to(frames)
+        made = render(atlas)
+        logging.info("Atlas guidance: %s", clip_quality(atlas, made, clip.images))
+        return made.to(frames)
 
 
 def apply_atlas_guidance(model, vae, settings: AtlasSettings, masks, options: FeedbackOptions):

@@ -97,7 +97,7 @@ class ClipControl(ControlBase):
     def frame_strength(self, frames: int, index: Sequence[int]) -> float | Tensor:
         """The strength of each frame in `index`, or one number for all."""
         keys = self.options.strength_keys
-        check_range(keys, frames)
+        check_range(keys, frames, "strength_schedule")
         return values_at(keys, index) if keys else 1.0
 
 

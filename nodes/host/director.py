@@ -68,6 +68,7 @@ def read_key(variable: str) -> str:
         return ""
     if not _VARIABLE.fullmatch(name):
         raise ValueError(f"key_variable is '{name}': expected a variable whose name begins with CHOREO_")
-    if not os.environ.get(name):
+    key = os.environ.get(name, "").strip()
+    if not key:
         raise ValueError(f"The environment variable {name} is not set where ComfyUI runs")
-    return os.environ[name]
+    return key

@@ -7,6 +7,7 @@ share is never changed by leftovers.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection, WrappersMP
 from torch import Tensor
 
+from ...core.image_prompt.attach import find_blocks
 from ...core.motion.attach import Attachment
+from ...core.motion.sites import find_sites
+
+IMAGE_ATTENTION, TUNING = "choreo_image_attention", "choreo_tuning"  # begin the keys of a model's additions
+SELF_ATTENTION = (IMAGE_ATTENTION, TUNING)  # those that replace the self-attention
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,43 @@ def frame_index(batch: int, transformer_options: dict) -> Sequence[int]:
             "frames; nodes that split or tile the batch inside the sampler do not work with motion modules"
         )
     return range(frames) if window is None else window.index_list
+
+
+def check_self_attention(model: ModelPatcher) -> None:
+    """Raise ValueError where a node of this pack replaces the model's self-attention already."""
+    if any(key.startswith(SELF_ATTENTION) for key in model.injections):
+        raise ValueError(
+            "This model's self-attention is replaced already (image attention, sparse-causal attention or a "
+            "video tuning); connect the model from before that node"
+        )
+
+
+BlockKeys = dict[str, tuple[tuple[str, int, int], int]]
+
+
+def block_keys(unet) -> BlockKeys:
+    """Place -> the host's (half, number, block) for it, and how much smaller than the latents its grid is."""
+    names = {id(module): name for name, module in unet.named_modules()}
+    blocks, found = find_blocks(unet), {}
+    levels = 1 + max(
+        int(n)
+        for n in re.findall(r"down_blocks\.(\d+)", " ".join(site.name for site in find_sites(unet, False)))
+    )
+    for block in blocks:
+        half, number = re.match(r"(input|middle|output)_(?:blocks?)\.(\d+)", names[id(block.module)]).groups()
+        level = re.match(r"(down|up)_blocks\.(\d+)", block.place.name)
+        depth = levels - 1
+        if level:
+            depth = int(level[2]) if level[1] == "down" else depth - int(level[2])
+        index = int(block.place.name.rpartition(".")[2])
+        found[block.place.name] = ((half, 0 if half == "middle" else int(number), index), 2**depth)
+    return found
+
+
+def replaced_places(blocks: BlockKeys, transformer_options: dict) -> frozenset[str]:
+    """Places whose self-attention another node replaces in this call: theirs counts."""
+    replaced = transformer_options.get("patches_replace", {}).get("attn1", {})
+    return frozenset(name for name, (key, _) in blocks.items() if key in replaced or key[:2] in replaced)
 
 
 def check_percents(options) -> None:

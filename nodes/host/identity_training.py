@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
-import folder_paths
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +20,8 @@ from ...core.training.identity import UNMASKED, Pictures, train_tokens
 from ...core.training.loop import Plan
 from .identity import EMBEDDINGS, apply_id_tokens, own_tokenizer
 from .progress import check_interrupt
-from .training import RUNS, HostFamily, check_model, curve, own_copy, reporter
+from .training import HostFamily, check_model, curve, own_copy, reporter
+from .training_runs import asked, drop_run, numbered_path, precision, run_folder
 
 POOL = 800  # variations that are made at most: a batch of four for VCD's 200 steps
 CHUNK = 16  # pictures encoded together
@@ -174,16 +173,10 @@ class IdFamily(HostFamily):
 
 def make_plan(family: IdFamily, data: Pictures, rows: Tensor, settings: IdSettings) -> Plan:
     """The plan, with a folder that only the same settings, models and pictures find again."""
-    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
-    digest = hashlib.sha256(repr((sorted(asked.items()), data.texts)).encode())
-    for values in (family.weights.values(), family.text_weights.values(), (data.latents, data.masks, rows)):
-        sums = torch.stack([value.detach().double().sum().cpu() for value in values])
-        digest.update(sums.numpy().tobytes())
-    folder = Path(folder_paths.get_output_directory()) / RUNS / f"id_{digest.hexdigest()[:16]}"
-    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
-    return Plan(
-        settings.steps, folder, settings.learning_rate, seed=settings.seed, precision=precision, constant=True
-    )
+    groups = (family.weights.values(), family.text_weights.values(), (data.latents, data.masks, rows))
+    folder = run_folder("id_", settings, (data.texts,), *groups)
+    kept = {"seed": settings.seed, "precision": precision(family.device), "constant": True}
+    return Plan(settings.steps, folder, settings.learning_rate, **kept)
 
 
 def finish(learnt: IdTokens, plan: Plan, settings: IdSettings, done: int) -> None:
@@ -191,17 +184,11 @@ def finish(learnt: IdTokens, plan: Plan, settings: IdSettings, done: int) -> Non
     if settings.save_prefix:
         save(learnt, settings, done)
     comfy.model_management.throw_exception_if_processing_interrupted()
-    for kept in ("checkpoint.pt", "loss.png"):
-        (plan.folder / kept).unlink(missing_ok=True)
-    if plan.folder.is_dir() and not any(plan.folder.iterdir()):
-        plan.folder.rmdir()
+    drop_run(plan.folder)
 
 
 def save(learnt: IdTokens, settings: IdSettings, done: int) -> Path:
     """Write the tokens, with how they were made, into the first `embeddings` folder under a numbered name."""
-    root = folder_paths.get_folder_paths(EMBEDDINGS)[0]
-    Path(root).mkdir(parents=True, exist_ok=True)
-    folder, name, counter, *_ = folder_paths.get_save_image_path(settings.save_prefix, root)
-    made = {key: str(value) for key, value in asdict(settings).items() if key != "save_prefix"}
-    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
+    made = {key: str(value) for key, value in asked(settings).items()}
+    path = numbered_path(EMBEDDINGS, settings.save_prefix)
     return write_id_tokens(learnt, path, {**made, "steps_done": str(done)})

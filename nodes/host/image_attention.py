@@ -6,7 +6,6 @@ their keys and values; then the clip is sampled as always, with its positive pro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
@@ -15,19 +14,26 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.guidance import Pair, on_channels
-from ...core.image_prompt.attach import Captured, PromptState, attach, find_blocks, unweighted
+from ...core.image_prompt.attach import Captured, PromptState, attach, unweighted
 from ...core.image_prompt.options import AttentionOptions
 from ...core.image_prompt.picture import Prepared, stacked
 from ...core.motion.attach import Attachment
-from ...core.motion.sites import find_sites
 from ...core.noise import normals, seeded
-from .hooks import Call, HookRun, frame_index, in_range
+from .hooks import (
+    IMAGE_ATTENTION,
+    Call,
+    HookRun,
+    block_keys,
+    check_self_attention,
+    frame_index,
+    in_range,
+    replaced_places,
+)
 from .nets import as_patcher
 from .progress import check_interrupt, track
 from .schedules import apply_beta_schedule
 
-ATTACHED = "choreo_image_attention"  # begins the keys under which a model's additions are kept
-AT_ONCE = 4  # pictures that run through the UNet together
+AT_ONCE = 4  # latents of pictures that run through the UNet together; those of one picture are not parted
 PUBLISHED_SCHEDULE = "linear 0.0001-0.02"
 PUBLISHED_CHANNELS = 3  # of the latents, those that guidance acts on
 
@@ -46,15 +52,15 @@ def apply_image_attention(
     none, for the weights alone. vae: encodes them. text: 1 x T x C, what the pictures' own pass is told; None
     for the negative prompt.
 
-    Raises: ValueError for a model that the weights do not fit, one that sees pictures already, or pictures
-    without a VAE.
+    Raises: ValueError for a model that the weights do not fit, one whose self-attention is replaced already,
+    or pictures without a VAE.
     """
     options = options or AttentionOptions()
     _check(model, prompt, pictures, vae, options)
     prompt = prompt or as_patcher(unweighted(model.model.diffusion_model))
     run = AttentionRun(prompt, tuple(pictures), vae, text, options)
-    model = run.put_on(model, ATTACHED, [prompt])
-    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, ATTACHED, run.look)
+    model = run.put_on(model, IMAGE_ATTENTION, [prompt])
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, IMAGE_ATTENTION, run.look)
     if options.published:
         apply_beta_schedule(model, PUBLISHED_SCHEDULE, PUBLISHED_SCHEDULE)
         model.set_model_sampler_cfg_function(_published_guidance)
@@ -63,10 +69,11 @@ def apply_image_attention(
 
 def _check(model: ModelPatcher, prompt, pictures, vae, options: AttentionOptions) -> None:
     """Raise ValueError for what cannot be applied."""
-    if any(key.startswith(ATTACHED) for key in model.injections):
+    if any(key.startswith(IMAGE_ATTENTION) for key in model.injections):
         raise ValueError(
             "This model sees pictures already: give all pictures to one 'Encode Image Prompt' instead"
         )
+    check_self_attention(model)
     if prompt is None and not pictures:
         raise ValueError("Nothing to apply: connect an image prompt model, pictures, or both")
     if options.published and "sampler_cfg_function" in model.model_options:
@@ -97,6 +104,8 @@ class AttentionRun(HookRun):
         self._latents = self._noise = self._weights = self._told = None
         self._seen: dict[int, Captured] = {}  # picture -> its keys and values at the present sigma
         self._sigma = None
+        self._positive: frozenset = frozenset()  # the host's ids of the positive prompt's conditions
+        self._sees: list[bool] | None = None  # which conditions of this evaluation are positive
 
     def attach(self, unet) -> list[Attachment]:
         """Hooks on the attention. Raises ValueError when the weights do not fit the UNet."""
@@ -114,6 +123,7 @@ class AttentionRun(HookRun):
 
     def begin(self, noise: Tensor, guider) -> None:
         """What one run needs: weights of the pictures, their latents, noise and text."""
+        self._positive = _ids(guider.conds.get("positive") or ())
         if not self.pictures:
             return
         self._weights = self.options.weights(len(self.pictures), noise.shape[0])
@@ -129,12 +139,18 @@ class AttentionRun(HookRun):
 
     def look(self, executor, model, conds, x_in, timestep, model_options):
         """CALC_COND_BATCH wrapper: before a window is evaluated, run the pictures that its frames see."""
-        if self._latents is not None and conds[0] is not None:
+        if self._latents is not None and any(conds):
             index = frame_index(x_in.shape[0], {**_window(model_options), "cond_or_uncond": [0]})
             acting = in_range(timestep, model.model_sampling, self.options)
             wanted = self._wanted(index) if acting else []
             self._look_at(wanted, model, x_in, timestep.flatten()[0])
-        return executor(model, conds, x_in, timestep, model_options)
+        if self._positive:
+            # a group's own conditions come first: behind them are the host's copies of other groups' areas
+            self._sees = [bool(_ids((group or ())[:1]) & self._positive) for group in conds]
+        try:
+            return executor(model, conds, x_in, timestep, model_options)
+        finally:
+            self._sees = None
 
     def _wanted(self, index: Sequence[int]) -> list[int]:
         """Pictures that some of the frames see."""
@@ -146,14 +162,19 @@ class AttentionRun(HookRun):
             self._seen, self._sigma = {}, float(sigma)
         self._seen = {picture: found for picture, found in self._seen.items() if picture in wanted}
         missing = [picture for picture in wanted if picture not in self._seen]
-        for start in range(0, len(missing), AT_ONCE):
+        step = max(1, AT_ONCE // self._repeats(x_in))
+        for start in range(0, len(missing), step):
             check_interrupt()
-            self._capture(missing[start : start + AT_ONCE], model, x_in, sigma)
+            self._capture(missing[start : start + step], model, x_in, sigma)
+
+    def _repeats(self, x_in: Tensor) -> int:
+        """Latents of a picture: as published it is a clip as long as the window."""
+        return x_in.shape[0] if self.options.published else 1
 
     def _capture(self, numbers: list[int], model, x_in: Tensor, sigma: Tensor) -> None:
         """One pass of some pictures through the UNet."""
         self.attach_again(model.diffusion_model)
-        repeats = x_in.shape[0] if self.options.published else 1
+        repeats = self._repeats(x_in)
         noise = self._noise[numbers]
         if self.options.published:  # each frame of the picture's clip has noise of its own, anew each step
             generator = seeded(self.options.seed + round(float(sigma) * 1e6))
@@ -194,7 +215,7 @@ class AttentionRun(HookRun):
         state.numbers = torch.tensor(list(index))
         state.size = state.base = tuple(call.x.shape[2:])
         state.gain = self.options.positions
-        state.skip = self._replaced(transformer_options)
+        state.skip = replaced_places(self._blocks, transformer_options)
         places = self._seen[numbers[0]] if numbers else {}
         state.pictures = {
             place: [pair for number in numbers for pair in self._seen[number][place]] for place in places
@@ -204,19 +225,24 @@ class AttentionRun(HookRun):
         if numbers:
             state.weights = self._weights[list(index)][:, numbers].repeat(len(entries), 1)
         # as published, only the positive prompt sees pictures
-        state.blind = frozenset(number for number, entry in enumerate(entries) if entry != 0)
+        state.blind = frozenset(
+            number for number, entry in enumerate(entries) if not self._is_positive(entry)
+        )
 
-    def _replaced(self, transformer_options: dict) -> frozenset[str]:
-        """Places whose attention another node replaces in this call: theirs counts."""
-        replaced = transformer_options.get("patches_replace", {}).get("attn1", {})
-        keys = {name: key for name, (key, _) in self._blocks.items()}
-        return frozenset(name for name, key in keys.items() if key in replaced or key[:2] in replaced)
+    def _is_positive(self, entry: int) -> bool:
+        """Whether a condition of this evaluation is the positive prompt; the first where nothing tells."""
+        return entry == 0 if self._sees is None else entry < len(self._sees) and self._sees[entry]
 
 
 def _window(model_options: dict) -> dict:
     """The context window of this call, where there is one."""
     window = model_options.get("transformer_options", {}).get("context_window")
     return {} if window is None else {"context_window": window}
+
+
+def _ids(conds: Sequence[dict]) -> frozenset:
+    """The ids that the host has given to some conditions; its copies of them keep theirs."""
+    return frozenset(cond["uuid"] for cond in conds if "uuid" in cond)
 
 
 def _text_of(conds: dict) -> Tensor:
@@ -229,22 +255,3 @@ def _text_of(conds: dict) -> Tensor:
             "no negative prompt)"
         )
     return found[:1]
-
-
-def block_keys(unet) -> dict[str, tuple[tuple[str, int, int], int]]:
-    """Place -> the host's (half, number, block) for it, and how much smaller than the latents its grid is."""
-    names = {id(module): name for name, module in unet.named_modules()}
-    blocks, found = find_blocks(unet), {}
-    levels = 1 + max(
-        int(n)
-        for n in re.findall(r"down_blocks\.(\d+)", " ".join(site.name for site in find_sites(unet, False)))
-    )
-    for block in blocks:
-        half, number = re.match(r"(input|middle|output)_(?:blocks?)\.(\d+)", names[id(block.module)]).groups()
-        level = re.match(r"(down|up)_blocks\.(\d+)", block.place.name)
-        depth = levels - 1
-        if level:
-            depth = int(level[2]) if level[1] == "down" else depth - int(level[2])
-        index = int(block.place.name.rpartition(".")[2])
-        found[block.place.name] = ((half, 0 if half == "middle" else int(number), index), 2**depth)
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +32,8 @@ from .files import IMAGE_PROMPTS
 from .identity_training import EncoderCall, differentiable
 from .image_prompt import check_vision, clip_states, load_image_prompt_file, with_picture
 from .progress import reporter as bar
-from .training import RUNS, check_model, curve, own_copy, reporter
+from .training import check_model, curve, own_copy, reporter
+from .training_runs import drop_run, numbered_path, precision, run_folder
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,11 @@ class HostPromptFamily:
         self.state, self.motion_state = PromptState(active=False), MotionState(active=False)
         self.encoder = EncoderCall(clip.cond_stage_model)
         self.weights, self.text_weights = (_copies(part, self.device) for part in (self.unet, self.encoder))
-        self.handles = attach(prompt, self.unet, self.state)
-        if motion is not None:
-            module = motion.model
-            sites = find_sites(self.unet, module.config.mid_block)
-            self.handles.append(attach_motion(module, sites, self.motion_state))
-        self.motion = motion
+        self.motion, self.handles = motion, []
+        if motion is not None:  # first, for it may not fit: it is the one that is not made for this UNet
+            sites = find_sites(self.unet, motion.model.config.mid_block)
+            self.handles.append(attach_motion(motion.model, sites, self.motion_state))
+        self.handles += attach(prompt, self.unet, self.state)
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -144,8 +143,9 @@ def train_prompt(model, clip, vae, prompt, clip_vision, motion, settings: Prompt
         if prompt is None and mapper.vision is not None:
             teach_pictures(start, data, settings)
         family = HostPromptFamily(model, clip, clip_vision, start, _unfrozen(motion))
-        plan, losses = make_plan(family, data, settings), []
+        losses: list[float] = []
         try:
+            plan = make_plan(family, data, settings)
             with differentiable(family.encoder):
                 weights = train_image_prompt(
                     family, data, plan, settings.stage,
@@ -242,31 +242,21 @@ def _unfrozen(motion):
 
 def make_plan(family: HostPromptFamily, data: SubjectClips, settings: PromptTraining) -> Plan:
     """The plan, with a folder that only the same settings, models and clips find again."""
-    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
-    digest = hashlib.sha256(repr((sorted(asked.items()), data.texts, data.words)).encode())
-    values = (family.weights.values(), family.text_weights.values(), family.prompt.state_dict().values())
-    for group in (*values, (data.clips, data.looks)):
-        sums = torch.stack([value.detach().double().sum().cpu() for value in group])
-        digest.update(sums.numpy().tobytes())
-    folder = Path(folder_paths.get_output_directory()) / RUNS / f"prompt_{digest.hexdigest()[:16]}"
-    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
-    return Plan(settings.steps, folder, settings.learning_rate, seed=settings.seed, precision=precision)
+    parts = (family.weights, family.text_weights, family.prompt.state_dict())
+    groups = (*(part.values() for part in parts), (data.clips, data.looks))
+    folder = run_folder("prompt_", settings, (data.texts, data.words), *groups)
+    kind = precision(family.device)
+    return Plan(settings.steps, folder, settings.learning_rate, seed=settings.seed, precision=kind)
 
 
 def finish(trained: ImagePrompt, plan: Plan, settings: PromptTraining) -> ModelPatcher:
     """Save the model where asked, drop the run's checkpoint, and give the model to the host."""
-    root = Path(folder_paths.get_folder_paths(IMAGE_PROMPTS)[0])
     path = plan.folder / "image_prompt.safetensors"
     if settings.save_prefix:
-        root.mkdir(parents=True, exist_ok=True)
-        where = folder_paths.get_save_image_path(settings.save_prefix, str(root))
-        path = Path(where[0]) / f"{where[1]}_{where[2]:05}_.safetensors"
+        path = numbered_path(IMAGE_PROMPTS, settings.save_prefix)
     save_image_prompt(trained.cpu(), path, {"training": {**asdict(settings), "size": list(settings.size)}})
     loaded = load_image_prompt_file(str(path))
     if not settings.save_prefix:
         path.unlink()
-    for kept in ("checkpoint.pt", "loss.png"):
-        (plan.folder / kept).unlink(missing_ok=True)
-    if plan.folder.is_dir() and not any(plan.folder.iterdir()):
-        plan.folder.rmdir()
+    drop_run(plan.folder)
     return loaded

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import comfy.model_management
 import comfy.ops
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
@@ -27,7 +24,8 @@ from .control import VideoControl
 from .files import CONTROLNETS
 from .footage import NO_DATASET, Footage, all_captions, dataset_folder, encode_footage
 from .nets import as_patcher
-from .training import RUNS, HostFamily, check_model, curve, drop_run, encode_captions, own_copy, reporter
+from .training import HostFamily, check_model, curve, encode_captions, own_copy, reporter
+from .training_runs import drop_run, numbered_path, precision, run_folder
 
 
 @dataclass(frozen=True)
@@ -127,16 +125,12 @@ def make_training(
 
 def make_plan(family: HostFamily, nets: list, data: TrackedLatents, settings: LoraSettings) -> Plan:
     """The plan, with a folder that only the same settings, models and clips find again."""
-    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
-    digest = hashlib.sha256(repr((sorted(asked.items()), data.captions, data.kinds, data.size)).encode())
-    weights = [family.weights, family.contexts, *(net.state_dict() for net in (family.motion, *nets))]
-    for values in (*weights, {"clips": data.clips, "tracks": data.tracks}):
-        sums = torch.stack([value.detach().double().sum().cpu() for value in values.values()])
-        digest.update(sums.numpy().tobytes())
-    folder = Path(folder_paths.get_output_directory()) / RUNS / f"lora_{digest.hexdigest()[:16]}"
-    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
-    warmup = min(50, max(1, settings.steps // 10))
-    return Plan(settings.steps, folder, settings.learning_rate, warmup, settings.seed, precision=precision)
+    told = (data.captions, data.kinds, data.size)
+    parts = (family.weights, family.contexts, *(net.state_dict() for net in (family.motion, *nets)))
+    weights = (part.values() for part in parts)
+    folder = run_folder("lora_", settings, told, *weights, (data.clips, data.tracks))
+    warmup, kind = min(50, max(1, settings.steps // 10)), precision(family.device)
+    return Plan(settings.steps, folder, settings.learning_rate, warmup, settings.seed, precision=kind)
 
 
 def run(training: FlowTraining, roles: list[str], orthogonal: Orthogonal) -> list[list[float]]:
@@ -163,18 +157,7 @@ def finish(models: Models, training: FlowTraining, settings: LoraSettings) -> Mo
     where, dtype = comfy.model_management.unet_offload_device(), next(models.control.model.parameters()).dtype
     net = copy_control(training.control, comfy.ops.manual_cast, where, dtype)
     if settings.save_prefix:
-        save(net, settings.save_prefix)
+        save_control(net, numbered_path(CONTROLNETS, settings.save_prefix))
     for folder in (*(training.plan.folder / role for role in ROLES), training.plan.folder):
         drop_run(folder)
     return as_patcher(net)
-
-
-def save(net, prefix: str) -> Path:
-    """Write the net with its LoRAs into the first `controlnet` folder under a numbered name."""
-    root = folder_paths.get_folder_paths(CONTROLNETS)[0]
-    Path(root).mkdir(parents=True, exist_ok=True)
-    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, root)
-    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
-    save_control(net, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
-    return path

@@ -13,7 +13,9 @@ from ...core.control_modes.loop import FrameLoop, Loop, Request, Source
 from ...core.control_modes.maps import Edges, edge_maps
 from .clip_control import ControlOptions
 from .noise import prior_noise
+from .patching import SCHEDULE_FRAMES
 from .progress import reporter
+from .refine import prompt_of_frames
 from .sampling import SamplerSettings, empty_latent
 from .uni_control import applied, apply_uni_control, encode_content
 
@@ -51,7 +53,7 @@ class FrameSampler:
     def __init__(self, model, vae, prompts: tuple[list, list], guide: Guide, settings: SamplerSettings):
         """Take the parts; `prompts` are positive and negative."""
         self.model, self.vae, self.prompts, self.guide = model, vae, prompts, guide
-        self.settings, self.size = settings, (0, 0)
+        self.settings, self.size, self.frames = settings, (0, 0), 1
         self.content = guide.takes_content(vae)
 
     def __call__(self, request: Request) -> Tensor:
@@ -76,22 +78,24 @@ class FrameSampler:
         return self.vae.decode(made)[0, ..., :3].float().cpu()
 
     def _steered(self, request: Request) -> tuple[list, list]:
-        """The prompts with this frame's maps and content on copies of both."""
+        """This frame's part of the prompts, with its maps and content on copies of both."""
         maps, guide = {kind: picture[None] for kind, picture in request.maps.items()}, self.guide
+        own = range(request.frame, request.frame + 1)
+        prompts = tuple(prompt_of_frames(prompt, own, self.frames) for prompt in self.prompts)
         if guide.uni is None:
-            return self._with_stock(maps[EDGES]) if maps else self.prompts
+            return self._with_stock(prompts, maps[EDGES]) if maps else prompts
         content = None
         if request.content is not None and self.content:
             content = encode_content(guide.uni, request.content[None], guide.clip_vision, self.vae)
-        return apply_uni_control(self.prompts, guide.uni, maps, ControlOptions(guide.strength), content)
+        return apply_uni_control(prompts, guide.uni, maps, ControlOptions(guide.strength), content)
 
-    def _with_stock(self, hint: Tensor) -> tuple[list, list]:
+    def _with_stock(self, prompts: tuple[list, list], hint: Tensor) -> tuple[list, list]:
         made = self.guide.control_net.copy().set_cond_hint(
             hint.movedim(-1, 1), self.guide.strength, (0.0, 1.0), vae=self.vae
         )
         return tuple(
             [[text, {**part, "control": made, "control_apply_to_uncond": False}] for text, part in prompt]
-            for prompt in self.prompts
+            for prompt in prompts
         )
 
 
@@ -114,10 +118,11 @@ def sample_frames(
     maps = {EDGES: edge_maps(images, edges)}
     if depth is not None:
         maps[DEPTH] = depth[..., :3]
-    sampler.size = tuple(images.shape[1:3])
+    sampler.size, sampler.frames = tuple(images.shape[1:3]), len(images)
     source = Source(len(images), maps, images)
     estimators = {EDGES: lambda frame: edge_maps(frame[None], edges)[0]}
-    report, bar = reporter(), FrameLoop(loop, source, sampler, estimators)
+    bar = FrameLoop(loop, source, sampler, estimators, reporter())
+    report = reporter()
 
     def show(done: int, total: int, frame: Tensor) -> None:
         report(done, total, Image.fromarray((frame.clamp(0, 1) * 255).round().byte().numpy()))
@@ -128,7 +133,7 @@ def sample_frames(
 
 
 def check(sampler: FrameSampler, images: Tensor, depth: Tensor | None, first: Tensor | None) -> None:
-    """Raise ValueError, before any work, for pictures of other sizes than the source clip's."""
+    """Raise ValueError, before any work, for pictures or prompts that do not fit the source clip."""
     height, width = images.shape[1:3]
     ratio = sampler.vae.spacial_compression_decode()
     if height % ratio or width % ratio:
@@ -140,6 +145,15 @@ def check(sampler: FrameSampler, images: Tensor, depth: Tensor | None, first: Te
             raise ValueError(
                 f"{name} is {pictures.shape[2]}x{pictures.shape[1]}, the source clip {width}x{height}; use "
                 "'Upscale Image' first"
+            )
+    for options in (options for prompt in sampler.prompts for _, options in prompt):
+        if "control" in options:
+            raise ValueError("The prompt carries a ControlNet; connect it as control_net")
+        made_for = options.get(SCHEDULE_FRAMES, len(images))
+        if made_for != len(images):
+            raise ValueError(
+                f"The prompt schedule has {made_for} frames, the source clip {len(images)}: set the same "
+                "number in both"
             )
 
 

@@ -25,8 +25,8 @@ def schedule_conditioning(
     if clip is None:
         raise ValueError("Prompt Schedule has no text encoder: this checkpoint holds none; use 'Load CLIP'")
     keys, against = parse_prompts(text, frames), parse_negative(negative, frames)
-    check_range(keys, frames)
-    check_range(against, frames)
+    check_range(keys, frames, "Prompt schedule")
+    check_range(against, frames, "Negative prompt schedule")
     prompts = [", ".join(filter(None, (around[0], key.value, around[1]))) for key in keys]
     read = _reader(clip, prompts, *pictured)
     return (

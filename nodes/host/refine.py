@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.motion.model import MotionModel
-from ...core.refine.paste import paste
+from ...core.noise import SEED_RANGE
+from ...core.refine.paste import paste, whole_masks
 from ...core.refine.regions import CropPlan, Region, cut, match_colours, plan_region
 from ...core.refine.tracks import FaceTracks
 from .noise import prior_noise
 from .patching import SCHEDULE_FRAMES
 from .progress import check_interrupt
 from .sampling import SamplerSettings, sample_with_noise
-from .tiles import TileOptions, apply_tiles
+from .tiles import CELL, TileOptions, apply_tiles
 from .windows import frame_rows
 
-CELL = 8  # pixels a latent
 WHOLE_FRAME = {"control": "a ControlNet", "mask": "a mask", "area": "an area", "gligen": "GLIGEN"}
 
 
@@ -64,11 +64,13 @@ def refine_faces(
 ):
     """Every track sampled in a crop of its own and pasted back: images (F, H, W, 3), and a report.
 
-    masks: (F, H, W) or None, what may change at all. Frames without a chosen face are kept bit for bit.
-    Raises ValueError for images of another clip, or prompts that belong to the whole frame.
+    masks: (F, H, W), one for all frames, or None: what may change at all. Frames without a chosen face are
+    kept bit for bit. Raises ValueError, before any work, for images or masks of another clip, or prompts that
+    belong to the whole frame.
     """
     check_colours(images)
     tracks.check(images)
+    masks = whole_masks(masks, images)
     prompts = [track.prompt or second.positive for track in tracks.tracks]
     for prompt in (*prompts, second.negative):
         check_prompt(prompt)
@@ -81,7 +83,7 @@ def refine_faces(
             continue
         own = replace(
             second,
-            settings=replace(second.settings, seed=second.settings.seed + number),
+            settings=replace(second.settings, seed=(second.settings.seed + number) % SEED_RANGE),
             positive=prompt_of_frames(prompt, region.frames, tracks.count),
             negative=prompt_of_frames(second.negative, region.frames, tracks.count),
         )
@@ -105,7 +107,16 @@ def _sampled(model, vae, crops: Tensor, own: Pass, frames: range) -> Tensor:
     if len(crops) > 1 or not any(isinstance(m.model, MotionModel) for m in model.get_additional_models()):
         return own.run(model, vae, crops, frames)
     pair = range(frames[0], frames[0] + 2)
+    own = replace(own, positive=_for_any_frame(own.positive), negative=_for_any_frame(own.negative))
     return own.run(model, vae, crops.repeat(2, 1, 1, 1), pair)[:1]
+
+
+def _for_any_frame(prompt: list) -> list:
+    """The prompt of one frame without the note that it is a schedule's."""
+    return [
+        [cond, {key: value for key, value in options.items() if (key, value) != (SCHEDULE_FRAMES, 1)}]
+        for cond, options in prompt
+    ]
 
 
 def check_colours(images: Tensor) -> None:
@@ -143,11 +154,21 @@ def prompt_of_frames(prompt: list, frames: range, count: int) -> list:
     return cut_prompt
 
 
-def refine_tiles(model, vae, images: Tensor, second: Pass, options: TileOptions) -> Tensor:
+@dataclass(frozen=True)
+class Hold:
+    """A stock ControlNet that holds what is made to the frames, and how strongly."""
+
+    control: object
+    strength: float = 1.0
+
+
+def refine_tiles(
+    model, vae, images: Tensor, second: Pass, options: TileOptions, hold: Hold | None = None
+) -> Tensor:
     """The clip (F, H, W, 3) sampled as one large latent in tiles that agree at every step; the same size.
 
     With denoise 0 the images come back as they are. Sides that are no multiples of 8 are filled up with
-    their last pixels, and cut again.
+    their last pixels, for the hint of `hold` too, and cut again.
     """
     check_colours(images)
     if second.settings.denoise == 0:
@@ -155,6 +176,10 @@ def refine_tiles(model, vae, images: Tensor, second: Pass, options: TileOptions)
     height, width = images.shape[1:3]
     pad = -width % CELL, -height % CELL
     padded = F.pad(images.movedim(-1, 1), (0, pad[0], 0, pad[1]), mode="replicate").movedim(1, -1)
+    if hold is not None and hold.strength:
+        prompts = second.positive, second.negative
+        positive, negative = with_control(*prompts, hold.control, padded, hold.strength, vae)
+        second = replace(second, positive=positive, negative=negative)
     made = second.run(apply_tiles(model, options), vae, padded)
     return made[:, :height, :width]
 

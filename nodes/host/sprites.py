@@ -35,7 +35,8 @@ class WorldSettings:
 def draw_world(settings: WorldSettings):
     """IMAGE (F, H, W, 3) in 0..1, TRACKS, MASK (F, H, W) of the first sprite, caption.
 
-    TRACKS is {"track_path": float (F, N, 2) pixels, x then y, "track_visibility": bool (F, N)}.
+    TRACKS is {"track_path": float (F, N, 2) pixels, x then y, "track_visibility": bool (F, N)}, where
+    a pixel's middle is at a half.
     Raises ValueError for sides that are no multiples of 8.
     """
     if settings.width % MULTIPLE or settings.height % MULTIPLE:
@@ -46,7 +47,8 @@ def draw_world(settings: WorldSettings):
     scene = sample_scene(np.random.default_rng(settings.seed), settings.frames, count, camera, **fixed)
     clip = render(scene, settings.height, settings.width, reporter())
     tracks = {
-        "track_path": torch.from_numpy(clip.tracks.swapaxes(0, 1).copy()),
+        # the renderer's pixels are at whole numbers, those of tracks have their middles at a half
+        "track_path": torch.from_numpy(clip.tracks.swapaxes(0, 1) + 0.5).float(),
         "track_visibility": torch.from_numpy(clip.visible.T.copy()),
     }
     mask = torch.from_numpy(clip.masks[0].astype(np.float32))

@@ -22,7 +22,12 @@ from ...core.refine.tiles import Tile, Tiling, spread
 from .progress import check_interrupt
 
 CALL = "sampler_calc_cond_batch_function"
-REFUSED = {"area": "Conditioning (Set Area)", "gligen": "GLIGEN"}
+CELL = 8  # pixels a latent
+REFUSED = {
+    "area": "Conditioning (Set Area)",
+    "set_area_to_bounds": "Conditioning (Set Mask) with 'mask bounds'; use its 'default'",
+    "gligen": "GLIGEN",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,15 @@ class TileOptions:
     tile: int
     overlap: int
     kind: str = "gaussian"
+
+    @classmethod
+    def of_pixels(cls, tile: int, overlap: int, kind: str) -> TileOptions:
+        """The same from pixels. Raises ValueError for an overlap that is not smaller than the tile."""
+        if not 0 <= overlap // CELL < tile // CELL:
+            raise ValueError(
+                f"overlap is {overlap} pixels, tile_size {tile}; expected an overlap of 0 to {tile - CELL}"
+            )
+        return cls(tile // CELL, overlap // CELL, kind)
 
 
 def apply_tiles(model, options: TileOptions):
@@ -145,7 +159,7 @@ def _cut_model_cond(item, tile: Tile, whole: Tensor):
 def check_conditioning(conds: dict) -> None:
     """Raise ValueError for conditions that cannot be divided into tiles."""
     for cond in (cond for group in conds.values() for cond in group):
-        name = next((REFUSED[key] for key in REFUSED if key in cond), None)
+        name = next((REFUSED[key] for key in REFUSED if cond.get(key)), None)
         control = cond.get("control")
         while control is not None and name is None:
             if getattr(control, "reads_context_window", False) or control.extra_concat_orig:

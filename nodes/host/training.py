@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import comfy.model_management
 import comfy.ops
 import comfy.utils
-import folder_paths
 import torch
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
@@ -31,8 +28,8 @@ from ...core.training.losses import frame_weights
 from .files import MOTION_MODULES
 from .nets import as_patcher
 from .schedules import AUTO
+from .training_runs import asked, drop_run, numbered_path, precision, run_folder
 
-RUNS = "choreographer_training"  # folder for unfinished runs, in the output folder
 PREVIEW_SECONDS = 1.0
 PREVIEW_SIZE = 640
 
@@ -259,47 +256,23 @@ def start_module(model: ModelPatcher, motion, settings: TrainingSettings) -> Mot
 
 def make_plan(family: HostFamily, clips, texts, settings: TrainingSettings) -> Plan:
     """The plan, with a folder that only the same settings, models and clips find again."""
-    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
-    digest = hashlib.sha256(repr((sorted(asked.items()), texts, family.motion.config.sites())).encode())
-    digest.update(clips.cpu().contiguous().numpy().tobytes())
-    for values in (family.weights, family.contexts, family.motion.state_dict()):
-        sums = torch.stack([value.detach().double().sum().cpu() for value in values.values()])
-        digest.update(sums.numpy().tobytes())
-    folder = Path(folder_paths.get_output_directory()) / RUNS / digest.hexdigest()[:16]
-    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
-    warmup = min(50, max(1, settings.steps // 10))
-    return Plan(settings.steps, folder, settings.learning_rate, warmup, settings.seed, precision=precision)
+    told = (texts, family.motion.config.sites())
+    weights = (part.values() for part in (family.weights, family.contexts, family.motion.state_dict()))
+    folder = run_folder("", settings, told, clips, *weights)
+    warmup, kind = min(50, max(1, settings.steps // 10)), precision(family.device)
+    return Plan(settings.steps, folder, settings.learning_rate, warmup, settings.seed, precision=kind)
 
 
 def finish(module: MotionModel, plan: Plan, settings: TrainingSettings) -> ModelPatcher:
     """Save the module where asked, drop the run's checkpoint, and give the module to the host."""
     if settings.save_prefix:
-        save(module, settings)
+        path = numbered_path(MOTION_MODULES, settings.save_prefix)
+        save_motion_module(module, path, {"training": asked(settings)})
     drop_run(plan.folder)
     where = comfy.model_management.unet_offload_device()
     ours = MotionModel(module.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
     ours.load_state_dict(module.state_dict())
     return as_patcher(ours)
-
-
-def drop_run(folder: Path) -> None:
-    """Remove what a finished run kept, and its folder if nothing else is in it."""
-    for kept in ("checkpoint.pt", "loss.png"):
-        (folder / kept).unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def save(module: MotionModel, settings: TrainingSettings) -> Path:
-    """Write the module into the first `animatediff_models` folder under a numbered name."""
-    root = folder_paths.get_folder_paths(MOTION_MODULES)[0]
-    Path(root).mkdir(parents=True, exist_ok=True)
-    folder, name, counter, *_ = folder_paths.get_save_image_path(settings.save_prefix, root)
-    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
-    trained = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
-    save_motion_module(module, path.with_suffix(".part"), {"training": trained})
-    path.with_suffix(".part").replace(path)
-    return path
 
 
 def curve(losses: list[float]) -> torch.Tensor:

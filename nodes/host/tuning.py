@@ -18,12 +18,19 @@ from ...core.tuning.attach import TuningState, attach
 from ...core.tuning.ddim import invert
 from ...core.tuning.layouts import read_tuning
 from ...core.tuning.network import VideoTuning
-from .hooks import Call, HookRun, check_percents, in_range
+from .hooks import (
+    TUNING,
+    Call,
+    HookRun,
+    block_keys,
+    check_percents,
+    check_self_attention,
+    in_range,
+    replaced_places,
+)
 from .nets import load_net
 from .preview import add_clip_preview
 from .progress import check_interrupt
-
-KEY = "choreo_tuning"
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,13 @@ def apply_tuning(
 ) -> ModelPatcher:
     """A clone of `model` with sparse-causal attention, and a tuning's weights where there is one.
 
-    Raises ValueError when the model has been given sparse-causal attention already, or another kind of model
-    than the tuning's.
+    Raises ValueError when the model's self-attention is replaced already, or another kind of model than the
+    tuning's.
     """
     options = options or TuningOptions()
-    if any(key.startswith(KEY) for key in model.injections):
-        raise ValueError(
-            "This model has sparse-causal attention or a video tuning already; connect the model from before"
-        )
+    check_self_attention(model)
     run = TuningRun(None if tuning is None else tuning.model, options)
-    tuned = run.put_on(model, KEY, [] if tuning is None else [tuning])
+    tuned = run.put_on(model, TUNING, [] if tuning is None else [tuning])
     add_clip_preview(tuned)
     return tuned
 
@@ -75,17 +79,19 @@ class TuningRun(HookRun):
     def __init__(self, tuning: VideoTuning | None, options: TuningOptions):
         """Take the parts."""
         super().__init__(TuningState(causal=options.causal, effect=options.effect))
-        self.tuning, self.options = tuning, options
+        self.tuning, self.options, self._blocks = tuning, options, {}
 
     def attach(self, unet) -> list[Attachment]:
         """Hooks on the attention, and on the norms where they should see all frames."""
         found, tuning = attach(unet, self.state, self.tuning), self.tuning
+        self._blocks = block_keys(unet)
         own = tuning is not None and tuning.config.shared_norm
         return [*found, share_norms(unet, self.state)] if self.options.shared_norm and not own else found
 
     def tell(self, call: Call) -> None:
-        """Act from start to end only."""
+        """Act from start to end only, and leave other nodes' attention alone."""
         self.state.active = in_range(call.sigma, call.sampling, self.options)
+        self.state.skip = replaced_places(self._blocks, call.transformer_options)
 
 
 def inverted(model: ModelPatcher, conditioning: list, latent: dict, sigmas: Tensor, refine: int) -> dict:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import comfy.model_management
 import comfy.ops
-import folder_paths
 import torch
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
@@ -21,7 +18,8 @@ from ...core.tuning.layouts import save_tuning
 from ...core.tuning.network import VideoTuning
 from .files import LORAS
 from .nets import as_patcher
-from .training import RUNS, HostFamily, check_model, curve, encode_captions, reporter
+from .training import HostFamily, check_model, curve, encode_captions, reporter
+from .training_runs import drop_run, numbered_path, precision, run_folder
 
 TARGETS = {ModelType.EPS: NOISE, ModelType.V_PREDICTION: VELOCITY}
 
@@ -82,17 +80,10 @@ def tune_on_clip(model, clip, latent: dict, caption: str, settings: TuneSettings
 
 def plan_of(family: TuningFamily, latents: Tensor, settings: TuneSettings) -> Plan:
     """The plan, with a folder that only the same settings, model and clip find again."""
-    asked = {key: value for key, value in asdict(settings).items() if key != "save_prefix"}
-    digest = hashlib.sha256(repr((sorted(asked.items()), family.caption)).encode())
-    digest.update(latents.cpu().contiguous().numpy().tobytes())
-    for values in (family.weights, family.contexts):
-        sums = torch.stack([value.detach().double().sum().cpu() for value in values.values()])
-        digest.update(sums.numpy().tobytes())
-    folder = Path(folder_paths.get_output_directory()) / RUNS / digest.hexdigest()[:16]
-    precision = "bf16" if comfy.model_management.is_device_cuda(family.device) else "fp32"
-    return tuning_plan(
-        settings.steps, folder, settings.learning_rate, settings.seed, precision=precision, save_every=100
-    )
+    weights = (part.values() for part in (family.weights, family.contexts))
+    folder = run_folder("", settings, (family.caption,), latents, *weights)
+    kept = {"precision": precision(family.device), "save_every": 100}
+    return tuning_plan(settings.steps, folder, settings.learning_rate, settings.seed, **kept)
 
 
 def run(
@@ -116,28 +107,15 @@ def run(
         for attachment in attachments:
             attachment.remove()
         if settings.save_prefix and losses:
-            save(tuning, settings)
+            path = numbered_path(LORAS, settings.save_prefix)
+            save_tuning(tuning, path, {"training": asdict(settings)})
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def finish(tuning: VideoTuning, plan: Plan) -> ModelPatcher:
     """Drop the run's checkpoint, and give the tuning to the host."""
-    for kept in ("checkpoint.pt", "loss.png"):
-        (plan.folder / kept).unlink(missing_ok=True)
-    if plan.folder.is_dir() and not any(plan.folder.iterdir()):
-        plan.folder.rmdir()
+    drop_run(plan.folder)
     where = comfy.model_management.unet_offload_device()
     ours = VideoTuning(tuning.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
     ours.load_state_dict(tuning.state_dict())
     return as_patcher(ours)
-
-
-def save(tuning: VideoTuning, settings: TuneSettings) -> Path:
-    """Write the tuning into the first `loras` folder under a numbered name."""
-    root = folder_paths.get_folder_paths(LORAS)[0]
-    Path(root).mkdir(parents=True, exist_ok=True)
-    folder, name, counter, *_ = folder_paths.get_save_image_path(settings.save_prefix, root)
-    path = Path(folder) / f"{name}_{counter:05}_.safetensors"
-    save_tuning(tuning, path.with_suffix(".part"), {"training": asdict(settings)})
-    path.with_suffix(".part").replace(path)
-    return path

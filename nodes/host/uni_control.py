@@ -33,6 +33,7 @@ class UniControl(ClipControl):
         stack_maps({kind: clip[:1] for kind, clip in maps.items()})
         super().__init__(net, options)
         self.maps = dict(maps)
+        self._features: tuple | None = None  # those of the last window, and what they are for
 
     def copy(self) -> UniControl:
         """A copy that shares net and maps; the host's nodes chain it to other ControlNets."""
@@ -45,18 +46,33 @@ class UniControl(ClipControl):
     ) -> tuple[Sequence[Tensor], Tensor]:
         """The net's residuals, alike for all conditions. Raises ValueError where the maps do not fit."""
         conditions = x.shape[0] // len(index)
-        maps = self._stacked(index, frames).repeat(conditions, 1, 1, 1)
         strength = self.frame_strength(frames, index)
         return self.net.model.local(
             self.model_sampling.calculate_input(t, x).to(text.dtype),
             self.model_sampling.timestep(t).float(),
             text,
-            maps.to(x.device, text.dtype),
+            self._features_of(x, text.dtype, frames, index),
             strength.repeat(conditions) if torch.is_tensor(strength) else strength,
         )
 
-    def _stacked(self, index: Sequence[int], frames: int) -> Tensor:
-        """The maps of some frames of a clip; one map serves all."""
+    def cleanup(self) -> None:
+        """After sampling."""
+        self._features = None
+        super().cleanup()
+
+    def _features_of(self, x: Tensor, dtype: torch.dtype, frames: int, index: Sequence[int]) -> list[Tensor]:
+        """The maps' features for each row of `x`; the steps of a window share them."""
+        asked = (frames, *index), x.device, dtype, tuple(x.shape[2:])
+        if self._features is None or self._features[0] != asked:
+            stacked = self._stacked(index, frames, x.device, dtype)
+            self._features = asked, self.net.model.local.features(stacked, asked[-1])
+        return [level.repeat(x.shape[0] // len(level), 1, 1, 1) for level in self._features[1]]
+
+    def _stacked(self, index: Sequence[int], frames: int, device, dtype: torch.dtype) -> Tensor:
+        """The maps of some frames of a clip; one row where one map a kind serves all.
+
+        Only those that are given come from the CPU.
+        """
         for kind, clip in self.maps.items():
             if len(clip) not in (1, frames):
                 raise ValueError(
@@ -64,7 +80,7 @@ class UniControl(ClipControl):
                     "one a frame"
                 )
         chosen = {k: clip if len(clip) == 1 else clip[list(index)] for k, clip in self.maps.items()}
-        return stack_maps(chosen).expand(len(index), -1, -1, -1)
+        return stack_maps({kind: clip.to(device, dtype) for kind, clip in chosen.items()})
 
 
 def encode_content(net: ModelPatcher, images: Tensor, clip_vision=None, vae=None) -> Tensor:
@@ -94,7 +110,7 @@ def with_content(conditioning: list, net: ModelPatcher, content: Tensor, strengt
     comfy.model_management.load_models_gpu([net])
     adapter = net.model.content
     with torch.inference_mode():
-        found = adapter(content.to(net.load_device, next(adapter.parameters()).dtype))
+        found = adapter(content.to(net.load_device, torch.float32))
         tokens = (found * strength).float().cpu()
     made = []
     for text, part in conditioning:

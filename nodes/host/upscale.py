@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE, OVERLAP = 512, 32  # pixels of the frame that the upscaler sees at once
+SMALLEST = 128  # pixels of a tile; with less memory than that takes, it is an error
+NEED = 384.0  # bytes for each byte of a tile, larger as it becomes: the host's own estimate
 
 
 def upscale_clip(images: Tensor, scale: float, model=None, report: Callable[[int, int], None] | None = None):
@@ -24,12 +26,16 @@ def upscale_clip(images: Tensor, scale: float, model=None, report: Callable[[int
         return images
     device = comfy.model_management.get_torch_device()
     if model is not None:
+        pixels = TILE * TILE * 3 * images.element_size() * max(model.scale, 1.0)
+        need = comfy.model_management.module_size(model.model) + pixels * NEED
+        comfy.model_management.free_memory(need, device)
         model.to(device)
     try:
-        made = []
+        made, tile = [], TILE
         for image in images:
             large = image.movedim(-1, 0)[None]
-            large = large if model is None else _enlarged(large, model, device)
+            if model is not None:
+                large, tile = _enlarged(large.to(device), model, tile)
             made.append(_resized(large, size)[0].movedim(0, -1))
             if report is not None:
                 report(len(made), len(images))
@@ -39,11 +45,18 @@ def upscale_clip(images: Tensor, scale: float, model=None, report: Callable[[int
     return torch.stack(made).clamp(0, 1)
 
 
-def _enlarged(picture: Tensor, model, device) -> Tensor:
-    """1 x 3 x H x W by the model's own factor, in tiles."""
-    return comfy.utils.tiled_scale(
-        picture.to(device), model, TILE, TILE, OVERLAP, upscale_amount=model.scale, output_device="cpu"
-    )
+def _enlarged(picture: Tensor, model, tile: int) -> tuple[Tensor, int]:
+    """1 x 3 x H x W by the model's own factor, in tiles halved until memory suffices; and their side."""
+    while True:
+        try:
+            made = comfy.utils.tiled_scale(
+                picture, model, tile, tile, OVERLAP, upscale_amount=model.scale, output_device="cpu"
+            )
+            return made, tile
+        except comfy.model_management.OOM_EXCEPTION:
+            tile //= 2
+            if tile < SMALLEST:
+                raise
 
 
 def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:

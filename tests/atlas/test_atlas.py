@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from choreographer.core.atlas import fit
 from choreographer.core.atlas.fit import AtlasSettings, Clip, fit_atlas
 from choreographer.core.atlas.model import render
 from choreographer.core.atlas.networks import look_up, splat
@@ -90,6 +91,18 @@ def test_one_layer_without_masks_and_anchored_frames(images):
     clip = Clip(images, None)
     atlas = fit_atlas(clip, AtlasSettings(steps=3, batch=256, anchor=2))
     assert atlas.names == ("background",) and render(atlas).shape == images.shape
+
+
+def test_more_anchored_frames_than_there_are_are_all_of_them(images):
+    clip = Clip(images[:2], None)
+    atlas = fit_atlas(clip, AtlasSettings(steps=1, batch=64, anchor=4))
+    assert render(atlas).shape == images[:2].shape
+
+
+def test_a_clip_that_moves_too_far_is_refused_before_it_takes_memory(images, monkeypatch):
+    monkeypatch.setattr(fit, "MOST_SIDE", WIDTH)
+    with pytest.raises(ValueError, match=r"moves over \d+ pixels; the atlas would be .* use fewer frames"):
+        fit_atlas(Clip(images[:2], None), AtlasSettings(steps=1, batch=64))
 
 
 def test_the_same_seed_gives_the_same_atlas(images):

@@ -53,6 +53,21 @@ def test_the_papers_seeds():
     _, requests = run("per frame")
     assert [request.seed - 7 for request in requests] == [f * (f - 1) // 2 for f in range(FRAMES)]
     assert Loop("per frame", "shared").seed(3, 5) == 3 and Loop("per frame", "per frame").seed(3, 5) == 8
+    highest = 2**64 - 1
+    assert Loop("per frame", "per frame").seed(highest, 5) == 4 and Loop("per frame").seed(highest, 3) == 2
+    assert Loop("per frame", "shared").seed(highest, 5) == highest
+
+
+def test_finding_the_sources_flow_can_be_stopped():
+    images, done = moving_square(), []
+
+    def stop(*numbers):
+        done.append(numbers)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FrameLoop(Loop(MODES[-1]), Source(FRAMES, {"canny": images}, images), None, {}, stop)
+    assert done == [(1, FRAMES - 1)]
 
 
 def test_previous_frame_control_freezes_and_per_frame_control_moves():

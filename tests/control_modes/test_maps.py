@@ -1,5 +1,7 @@
 """Edge maps, and control sequences for a clip at once."""
 
+import sys
+
 import pytest
 import torch
 from choreographer.core.control_modes.maps import Edges, edge_maps, mix
@@ -66,6 +68,29 @@ def test_along_flow_lines_stay_single_where_a_blend_doubles_them():
     errors = [(made - maps)[between].square().mean() for made in (blended, moved)]
     assert errors[1] < 0.4 * errors[0]
     assert torch.equal(moved[places], given) and torch.equal(blended[places], given)
+
+
+def test_maps_along_flow_take_a_few_steps_a_frame_and_can_be_stopped(monkeypatch):
+    flow, images = sys.modules[interpolate_maps.__globals__["ClipFlow"].__module__], moving_square(2)
+    maps, true, count = edge_maps(images, Edges("soft")), flow.warp, []
+    monkeypatch.setattr(flow, "warp", lambda *parts: count.append(1) or true(*parts))
+    made = interpolate_maps(maps[:1], [0], FRAMES, images)
+    assert len(count) <= 3 * (FRAMES - 1)
+    assert (made - maps).square().mean() < 0.5 * (maps[:1] - maps).square().mean()
+    assert torch.equal(made[0], maps[0])
+    at_the_end = interpolate_maps(maps[-1:], [FRAMES - 1], FRAMES, images)
+    assert (at_the_end - maps).square().mean() < 0.5 * (maps[-1:] - maps).square().mean()
+
+    told = []
+
+    def stop(done, total):
+        told.append((done, total))
+        if len(told) > 2 * (FRAMES - 1) + 1:  # the flow there and back is found, and one frame is made
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        control_sequence(maps, "along flow", 4, images, stop)
+    assert told[-1] == (2, 12), "six frames from each side"
 
 
 def test_steady_levels_take_out_jumps_and_leave_steady_maps():

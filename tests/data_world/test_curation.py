@@ -1,6 +1,7 @@
 """Real videos become training clips: cuts, motion, stride, crop, tracks, kinds, and the folder read back."""
 
 import json
+import struct
 from importlib.metadata import distribution
 
 import av
@@ -12,7 +13,7 @@ from choreographer.core.data import __main__ as command
 from choreographer.core.data.cotracker import CoTracker
 from choreographer.core.data.curation import Curation, Scene, curate, kind_of, split_by_motion
 from choreographer.core.data.cut_detection import find_scenes
-from choreographer.core.data.dataset import INDEX, read_datasets
+from choreographer.core.data.dataset import INDEX, read_datasets, write_clip, write_index
 from choreographer.core.data.free_motion import free_scene
 from choreographer.core.data.grid_tracks import draw_tracked
 from choreographer.core.data.render import render_images
@@ -70,6 +71,25 @@ def test_frames_are_read_from_videos_and_animated_pictures(videos):
         find_videos(videos / "none.mp4")
     with pytest.raises(ValueError, match="'a.txt' is no video"):
         next(read_frames(videos / "a.txt"))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_video_that_is_to_be_turned_is_turned(tmp_path, turns):
+    """As a telephone writes it: stored lying, with a matrix that stands it up. OpenCV is the other reader."""
+    path = write_video(tmp_path / "clip.mp4", world(4)[:3])
+    stored = np.stack(list(read_frames(path)))
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[turns]
+    matrix = struct.pack(">9i", *(v << 16 for v in (cosine, sine, 0, -sine, cosine, 0, 0, 0)), 1 << 30)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    assert data[at : at + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = matrix
+    path.write_bytes(data)
+    found = np.stack(list(read_frames(path)))
+    assert np.array_equal(found, np.rot90(stored, -turns, axes=(1, 2)))
+    read, other = cv2.VideoCapture(str(path)).read()
+    assert read and other.shape == found[0].shape
+    assert np.abs(other[..., ::-1].astype(float) - found[0]).mean() < 4
 
 
 def test_a_frame_is_scaled_to_cover_and_its_middle_is_taken():
@@ -142,6 +162,27 @@ def test_the_stillest_quarter_is_left_out():
     scenes = [Scene(None, 0, 9, motion) for motion in (3.0, 0.1, 2.0, 5.0, 0.2, 1.0, 4.0)]
     kept, still = split_by_motion(scenes, 0.25)
     assert [s.motion for s in still] == [0.1] and [s.motion for s in kept] == [3.0, 2.0, 5.0, 0.2, 1.0, 4.0]
+
+
+def test_a_broken_folder_says_where(tmp_path):
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    write_clip(tmp_path, "a", images, torch.zeros(1, 2, 2), torch.ones(1, 2, dtype=torch.bool))
+    clip = {"name": "a", "kind": "camera", "caption": "a cat"}
+    write_index(tmp_path, (8, 8), [clip, {"name": "b", "kind": "camera"}], [])
+    with pytest.raises(ValueError, match="dataset.json': clip 2, 'b', has no caption"):
+        read_datasets(tmp_path)
+    write_index(tmp_path, (8, 8), [clip], [])
+    assert len(list(read_datasets(tmp_path)[1])) == 1
+    (tmp_path / "a" / "0001.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="0001.png' is no picture that can be read"):
+        list(read_datasets(tmp_path)[1])
+    text = (tmp_path / INDEX).read_text()
+    (tmp_path / INDEX).write_text(text.replace('"kind": "camera",', '"kind": "camera"'))
+    with pytest.raises(ValueError, match="dataset.json' is no JSON, line 11: Expecting ','"):
+        read_datasets(tmp_path)
+    (tmp_path / INDEX).write_text("[]")
+    with pytest.raises(ValueError, match="no folder of curated clips"):
+        read_datasets(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["camera", "object", "mixed"])

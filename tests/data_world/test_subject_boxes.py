@@ -87,6 +87,24 @@ def test_known_boxes_and_masks_agree(folder, tmp_path):
         assert all(np.abs(np.subtract(a.boxes[k][:4], b.boxes[k][:4])).max() <= 1 for k in a.boxes)
 
 
+def test_masks_of_one_clip_are_held_at_a_time(folder):
+    find = mask_finder(folder / "masks")
+    held = find.__closure__[[*find.__code__.co_freevars].index("masks")].cell_contents
+    frame = np.zeros((64, 64, 3), np.uint8)
+    for name in ("ring", "ring", "star", "ring"):
+        assert find(folder / f"{name}.webp", 0, frame)
+        assert list(held) == [name]
+
+
+def test_a_data_set_that_was_not_finished_leaves_nothing(folder, tmp_path):
+    def finder(_path, _number, _frame):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_dataset(videos(folder), tmp_path, SUBJECTS, finder, report=lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_labels_and_scores_decide(folder, tmp_path):
     def finder(_path, _number, _frame):
         return [

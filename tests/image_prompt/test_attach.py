@@ -88,6 +88,19 @@ def test_positions_begin_at_nought_and_move_with_the_window(unet, clip):
     assert not torch.allclose(without, first, atol=1e-3) and not torch.allclose(first, later, atol=1e-4)
 
 
+def test_gains_in_fp8_are_added_to(unet, clip):
+    found = []
+    for kind in (torch.float32, torch.float8_e4m3fn):
+        state = PromptState(frames=FRAMES, size=(8, 8), base=(8, 8), gain=0.5)
+        model = ImagePrompt(config(unet, gains=True)).to(kind)
+        handles = attach(model, unet, state)
+        capture(unet, state, drawn(1, 4, 8, 8, seed=3))
+        found.append(run(unet, clip))
+        for handle in handles:
+            handle.remove()
+    assert torch.equal(*found)
+
+
 def test_fresh_weights_that_copy_the_unets_give_the_same(unet, clip):
     """K_exemplar = K_new = K and the text's own: as without weights, where every frame sees the picture."""
     picture = drawn(1, 4, 8, 8, seed=3)

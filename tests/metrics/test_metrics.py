@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from choreographer.core.metrics import quality
 from choreographer.core.metrics.motion import flow_rating
 from choreographer.core.metrics.quality import psnr, psnr_global, ssim
 from choreographer.core.metrics.report import ClipReport, mean, measure
+from choreographer.core.metrics.sharpness import sharpness
 from choreographer.core.metrics.steadiness import level_spread, warped_difference
 from choreographer.core.optical_flow import farneback_flow
 
@@ -67,6 +69,25 @@ def test_warped_difference_is_the_golden_one(row, clips, guide_flow):
 def test_level_spread_is_the_golden_one(row, clips):
     """Flicker of the mean level, to the table's digits."""
     assert level_spread(clips[row]) == pytest.approx(GOLDEN[row]["frame_mean_std"], abs=6e-5)
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_long_clips_are_measured_a_few_frames_at_a_time(still, monkeypatch):
+    """The same figures as all at once, while never more than a few frames are held in double precision."""
+    made = torch.Generator().manual_seed(5)
+    frames, reference = (torch.randint(0, 256, (19, 16, 20, 3), generator=made).byte() for _ in range(2))
+    reference = reference[:1] if still else reference
+    measures = [lambda of=m: of(frames, reference) for m in (psnr, psnr_global, ssim)]
+    measures += [lambda of=m: of(frames) for m in (level_spread, sharpness)]
+    monkeypatch.setattr(quality, "SPLIT", 100)
+    whole = [torch.as_tensor(each()) for each in measures]
+    monkeypatch.undo()
+    held, unit = [], quality.unit
+    monkeypatch.setattr(quality, "unit", lambda part: (held.append(len(part)), unit(part))[1])
+    for each, expected in zip(measures, whole, strict=True):
+        held.clear()
+        torch.testing.assert_close(torch.as_tensor(each()), expected, rtol=1e-12, atol=1e-12)
+        assert held and max(held) == quality.SPLIT
 
 
 def test_psnr_of_a_known_error():

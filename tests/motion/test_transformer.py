@@ -94,6 +94,13 @@ def test_passes_of_a_few_tokens_give_what_one_pass_gives(module, monkeypatch):
     assert close(module(x, FRAMES), whole, 1e-6)
 
 
+def test_only_the_cpu_has_passes_of_a_few_tokens_and_parts_are_even(module):
+    sizes = []
+    module.proj_in.register_forward_pre_hook(lambda _m, inputs: sizes.append(len(inputs[0])))
+    module.to("meta")(torch.empty(FRAMES, CHANNELS, 128, 129, device="meta"), FRAMES)
+    assert sizes == [128 * 129 // 2] * 2, "65535 sequences and heads a part"
+
+
 def test_effect_multiplies_what_is_added(module):
     x = clips()
     change = module(x, FRAMES) - x

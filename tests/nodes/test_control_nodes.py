@@ -131,8 +131,12 @@ def test_modes_and_mixes(nodes):
     assert mixes == {**lora.MIXES, "mix": lora.LoraMix(1.0, 1.0)}
     weighed = along(nodes, net, "mix", (0.5, 2.0), ("", "0:0, 2:1", ""))[0][0][1]["control"].mix
     assert weighed == lora.LoraMix((0.0, 0.25, 0.5, 0.5), 2.0)
-    with pytest.raises(ValueError, match="Schedule key 9 is past the last frame"):
+    with pytest.raises(ValueError, match="camera_schedule: key 9 is past the last frame"):
         along(nodes, net, "mix", schedules=("", "9:1", ""))
+    names = ("strength_schedule", "camera_schedule", "object_schedule")
+    for i, name in enumerate(names):
+        with pytest.raises(ValueError, match=f"{name}: expected 'frame:number'"):
+            along(nodes, net, "mix", schedules=tuple("fast" if i == j else "" for j in range(3)))
 
 
 def test_image_and_trajectory_together_under_the_guider(nodes, model, image_net, vae):

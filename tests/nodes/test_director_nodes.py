@@ -52,6 +52,13 @@ def test_an_answer_is_kept_and_may_be_edited(stub):
         run(answer="no schedule")
 
 
+def test_the_page_is_told_which_answer_the_run_was_given():
+    schedule = run()[0]
+    for given in ("", schedule):
+        made = pack("nodes.director").PromptDirector.execute(TEXT, "decompose", 2, 0, answer=given)
+        assert made.ui == {"text": (schedule,), "given": (given,)}
+
+
 def test_address_and_model_come_from_the_settings(stub, user):
     names = pack("nodes.host.director")
     settings = {names.ADDRESS: stub.address, names.MODEL: "chosen", "Other": 3}
@@ -73,6 +80,15 @@ def test_keys_come_from_variables_of_this_pack_alone(stub, monkeypatch):
         ValueError, match="key_variable is 'OTHER_KEY': expected a variable whose name begins"
     ):
         run(address=stub.address, key_variable="OTHER_KEY")
+    monkeypatch.setenv("CHOREO_KEY", " secret\n")
+    stub.prompts("a", "b")
+    run(address=stub.address, key_variable="CHOREO_KEY")
+    assert stub.keys[1:] == ["Bearer secret"]
+    for broken, said in (("sec\nret", "the key has a line break"), (" \n", "CHOREO_KEY is not set")):
+        monkeypatch.setenv("CHOREO_KEY", broken)
+        with pytest.raises(ValueError, match=said) as refused:
+            run(address=stub.address, key_variable="CHOREO_KEY")
+        assert "ret" not in str(refused.value)
     with pytest.raises(ValueError, match="variable CHOREO_NONE is not set"):
         run(address=stub.address, key_variable="CHOREO_NONE")
 

@@ -117,6 +117,39 @@ def test_a_face_at_the_border_and_static_crops(model):
         assert not torch.equal(made[:2], images[:2])
 
 
+def test_one_mask_counts_for_all_frames_and_a_wrong_one_is_refused_first(model, monkeypatch):
+    images, tracks = clip(), tracked("30, 20, 50, 40")
+    one = torch.zeros(1, HEIGHT, WIDTH)
+    one[:, :, :40] = 1
+    each = refine(model, images, tracks, one.expand(FRAMES, -1, -1))[0]
+    assert torch.equal(refine(model, images, tracks, one)[0], each) and not torch.equal(each, images)
+    monkeypatch.setattr(pack("nodes.host.refine"), "sample_with_noise", None)  # nothing is sampled
+    for wrong in (one.expand(2, -1, -1), one[..., :50]):
+        with pytest.raises(ValueError, match="The mask is .*, or one for all"):
+            refine(model, images, tracks, wrong)
+
+
+def test_a_face_of_one_frame_takes_its_row_of_a_schedule(moving):
+    rows = torch.cat([make_cond(30 + f)[0][0] for f in range(FRAMES)])
+    once = tracked("4: 30, 20, 50, 40")
+    scheduled = refine(moving, clip(), once, positive=[[rows, {"choreo_frames": FRAMES}]])[0]
+    assert torch.equal(scheduled, refine(moving, clip(), once, positive=[[rows[4:5], {}]])[0])
+    with pytest.raises(ValueError, match="The prompt schedule has 5 frames"):
+        refine(moving, clip(), once, positive=[[rows[:5], {"choreo_frames": 5}]])
+
+
+def test_the_highest_seed_and_several_faces(model):
+    images, tracks = clip(), tracked("10, 20, 30, 40", "60, 20, 80, 40")
+    made = refine(model, images, tracks, seed=2**64 - 1, sampler_name="euler_ancestral")[0]
+    assert not torch.equal(made[:, :, 48:], images[:, :, 48:])
+
+
+def test_subject_mask_takes_faces_of_pictures_of_its_size_alone(comfy_host):
+    faces = pack("core.refine.detect").detect_faces(clip()[:, :48])
+    with pytest.raises(ValueError, match="The faces are of pictures of 96x48, these are 96x64"):
+        call(pack("nodes.subject").SubjectMask, clip(), "", 2.5, faces)
+
+
 def test_what_faces_cannot_take_is_said(model):
     with pytest.raises(ValueError, match="face tracks were made from 6 frames of 96x64"):
         refine(model, clip(4), tracked("30, 20, 50, 40"))

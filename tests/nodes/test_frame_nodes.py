@@ -32,13 +32,13 @@ def source():
     return moving_square()[:COUNT, :, :SIDE]
 
 
-def run(uni, mode, first=None, seed=3, seeds="paper", depth=None):
+def run(uni, mode, first=None, seed=3, seeds="paper", depth=None, positive=None):
     host = pack("nodes.host.previous_frame")
     loop, edges = pack("core.control_modes.loop"), pack("core.control_modes.maps")
     guide = host.Guide(uni=uni)
     settings = pack("nodes.host.sampling").SamplerSettings(seed, 2, 4.0, "euler", "normal")
     model = make_model()
-    sampler = host.FrameSampler(model, Vae(), (make_cond(11), make_cond(12)), guide, settings)
+    sampler = host.FrameSampler(model, Vae(), (positive or make_cond(11), make_cond(12)), guide, settings)
     with torch.inference_mode():
         made = host.sample_frames(sampler, source(), depth, loop.Loop(mode, seeds), edges.Edges(), first)
     assert hook_count(model) == 0
@@ -99,6 +99,35 @@ def test_one_net_exactly_and_pictures_of_one_size(net):  # noqa: F811
             host.Guide(**pair)
     with pytest.raises(ValueError, match="depth is 32x32"):
         run(net, "per frame", depth=torch.zeros(COUNT, 32, 32, 3))
+
+
+def test_each_frame_has_its_own_row_of_a_prompt_schedule(net):  # noqa: F811
+    rows = [make_cond(20 + f)[0][0] for f in range(COUNT)]
+    plain = [run(net, "per frame", positive=[[row, {}]])[0] for row in rows]
+    scheduled = run(net, "per frame", positive=[[torch.cat(rows), {"choreo_frames": COUNT}]])[0]
+    for f in range(COUNT):
+        assert torch.equal(scheduled[f], plain[f][f])
+    assert not torch.equal(plain[0][2], plain[2][2])
+    with pytest.raises(ValueError, match="The prompt schedule has 5 frames, the source clip 3"):
+        run(net, "per frame", positive=[[torch.cat(rows[:1] * 5), {"choreo_frames": 5}]])
+
+
+def test_a_controlnet_on_the_prompt_is_refused(net):  # noqa: F811
+    with pytest.raises(ValueError, match="carries a ControlNet; connect it as control_net"):
+        run(net, "per frame", positive=[[make_cond(11)[0][0], {"control": object()}]])
+
+
+@pytest.mark.parametrize("node", ["ControlSequence", "InterpolateMaps"])
+def test_an_interrupt_ends_maps_along_flow(node, monkeypatch):
+    import comfy.model_management as management
+
+    images, found = moving_square(), nodes("control_maps")
+    with pytest.raises(management.InterruptProcessingException):
+        management.interrupt_current_processing(True)
+        if node == "ControlSequence":
+            result(found[node], images, "along flow", 4, images)
+        else:
+            result(found[node], images[:1], "0", FRAMES, images)
 
 
 def nodes(module):

@@ -158,6 +158,59 @@ def test_only_the_positive_prompt_sees_them():
     assert not same(one, sample(model, cfg=1.0, **PLAIN), 1e-3)
 
 
+def watched(monkeypatch):
+    """What runs are told: which conditions of each batch see the pictures, by their number."""
+    attention, calls = pack("nodes.host.image_attention"), []
+    tell = attention.AttentionRun.tell
+
+    def watch(self, call):
+        tell(self, call)
+        entries = call.transformer_options["cond_or_uncond"]
+        calls.extend((entry, number not in self.state.blind) for number, entry in enumerate(entries))
+
+    monkeypatch.setattr(attention.AttentionRun, "tell", watch)
+    return calls
+
+
+def test_the_positive_prompt_is_known_wherever_a_guider_puts_it(monkeypatch):
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import Guider_DualCFG
+
+    calls, model = watched(monkeypatch), applied(make_model())
+    guider = Guider_DualCFG(model)  # it evaluates negative, middle, positive
+    guider.set_conds(make_cond(11), make_cond(13), make_cond(12))
+    guider.set_cfg(4.0, 2.0)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 1)
+    with torch.inference_mode():
+        noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        guider.sample(noise, noise * 0, comfy.samplers.sampler_object("euler"), sigmas, disable_pbar=True)
+    assert set(calls) == {(0, False), (1, False), (2, True)}
+
+
+def test_of_prompts_with_areas_the_positive_ones_see(monkeypatch):
+    """The host gives the other prompt a copy of each area."""
+    calls = watched(monkeypatch)
+    (text, _), positive = make_cond(14)[0], make_cond(11)
+    for area in ((4, 8, 0, 0), (4, 8, 4, 0)):
+        positive.append([text, {"area": area, "strength": 1.0, "set_area_to_bounds": False}])
+    sample(applied(make_model()), steps=1, positive=positive, negative=make_cond(12))
+    assert len(calls) > 2 and set(calls) == {(0, True), (1, False)}
+
+
+def test_pictures_that_are_clips_run_one_by_one(monkeypatch):
+    """As published a picture is a clip as long as the window: so many latents the host knows nothing of."""
+    attention, passes = pack("nodes.host.image_attention"), []
+    capture = attention.AttentionRun._capture
+
+    def count(self, numbers, *args):
+        passes.append(len(numbers))
+        capture(self, numbers, *args)
+
+    monkeypatch.setattr(attention.AttentionRun, "_capture", count)
+    sample(applied(make_model(), 2, published=True), steps=1, **PLAIN)
+    assert passes == [1, 1]
+
+
 def test_percents_layers_and_frames_are_kept_to():
     model = make_model()
     before, full = sample(model, **PLAIN), sample(applied(model), **PLAIN)
@@ -289,6 +342,13 @@ def test_mistakes_are_one_sentence():
         attention.apply_image_attention(model, None, pictures())
     with pytest.raises(ValueError, match="sees pictures already"):
         applied(applied(model))
+    tuning = pack("nodes.host.tuning")
+    for twice in (
+        lambda: tuning.apply_tuning(applied(model), None),
+        lambda: applied(tuning.apply_tuning(model, None)),
+    ):
+        with pytest.raises(ValueError, match="self-attention is replaced already"):
+            twice()
     with pytest.raises(ValueError, match="end_percent is 0.2"):
         applied(model, start_percent=0.5, end_percent=0.2)
     with pytest.raises(ValueError, match="made for another kind of model"):

@@ -100,6 +100,22 @@ def test_what_does_not_belong_together_is_refused(clip, start):  # noqa: F811
         train(clip, "coarse", start, dataset="nowhere")
 
 
+def test_a_run_that_cannot_begin_leaves_no_hooks(clip, start, monkeypatch):  # noqa: F811
+    model = make_demo_model()
+    with pytest.raises(ValueError, match="parts, this UNet has"):
+        train(clip, "coarse", start, model, make_motion())
+    assert hook_count(model) == 0
+
+    def full(*_):
+        raise OSError("no such output folder")
+
+    monkeypatch.setattr(pack("nodes.host.image_prompt_training"), "make_plan", full)
+    fitting = make_motion(mid_block=True, layers_per_block=1)
+    with pytest.raises(OSError, match="no such output folder"):
+        train(clip, "coarse", start, model, fitting)
+    assert hook_count(model) == 0
+
+
 def test_the_data_set_node(folders):
     from PIL import Image
 

@@ -80,8 +80,10 @@ def test_effect_schedule_reaches_the_module(nodes, folders):
     full = sample(apply(nodes, model, motion))
     assert torch.allclose(sample(apply(nodes, model, motion, keys="0:1")), full, atol=1e-4)
     assert not torch.allclose(sample(apply(nodes, model, motion, keys="0:1, 3:0")), full, atol=1e-2)
-    with pytest.raises(ValueError, match="Value schedule: expected 'frame:number'"):
+    with pytest.raises(ValueError, match="effect_schedule: expected 'frame:number'"):
         apply(nodes, model, motion, keys="fast")
+    with pytest.raises(ValueError, match="effect_schedule: key 16 is past the last frame of the clip, 3"):
+        sample(apply(nodes, model, motion, keys="0:1, 16:0"))
 
 
 @pytest.mark.parametrize("strength", [0.7, -1.0])

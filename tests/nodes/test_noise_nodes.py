@@ -75,6 +75,20 @@ def test_gamma_zero_is_the_hosts_own_noise(nodes):
         assert torch.equal(ours.generate_noise(clip), hosts.generate_noise(clip))
 
 
+@pytest.mark.parametrize(("width", "height", "same"), [(48, 80, True), (32, 72, True), (48, 72, False)])
+def test_gamma_zero_is_the_hosts_noise_at_the_sizes_that_are_told(nodes, width, height, same):
+    """Where a frame is no multiple of 16 numbers, the host's draw of a whole clip depends on its length."""
+    import comfy.sample
+
+    clip = torch.zeros(3, 4, height // 8, width // 8)
+    found = call(nodes.GaussianNoisePrior, 77, 0.0).generate_noise({"samples": clip})
+    assert torch.equal(found, comfy.sample.prepare_noise(clip, 77)) is same
+    both, one = width % 16 == height % 16 == 0, 0 in (width % 32, height % 32)
+    assert (both or one) is same
+    told = nodes.NoisePriorKSampler.define_schema().description
+    assert "if both sides are multiples of 16 or one is of 32" in told
+
+
 @pytest.mark.parametrize("gamma", [0.15, -0.6, 1.0])
 def test_batch_index_picks_frames_of_the_clip(nodes, gamma):
     """A part cut out of a clip has the noise its frames had, in the order the host says."""

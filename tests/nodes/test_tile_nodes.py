@@ -122,12 +122,74 @@ def test_a_tile_controlnet_gets_the_tiles_own_pixels(model):
     assert control.cond_hint_original is None, "the control itself is as before"
 
 
-def test_what_tiles_cannot_take_is_said(model):
-    with pytest.raises(ValueError, match="overlap is 64, expected 0 to 63"):
-        tiles(model, clip(2), overlap=512)
+def test_a_hint_is_filled_up_with_the_clip(model):
+    seen, images = [], clip(1)[:, :61, :91]
+    node = pack("nodes.refine").RefineTiles
+    args = (images, 1.0, model, Vae(), make_cond(11), make_cond(12), 3, 0.0, 1, 3.0, "euler", "normal", 1.0)
+    made = call(node, *args, 96, 16, "gaussian", control_net=make_control(seen), control_strength=0.7)[0]
+    hint = seen[0][1].movedim(1, -1)
+    assert made.shape == images.shape and hint.shape == (1, 64, 96, 3)
+    assert torch.equal(hint[:, :61, :91], images), "not stretched"
+
+
+class Upscaler:
+    """An UPSCALE_MODEL of factor 2 that notes what it sees, and has memory for so many pixels."""
+
+    scale = 2
+
+    def __init__(self, most=10**9):
+        self.model, self.seen, self.most = torch.nn.Linear(1000, 250, bias=False), [], most
+
+    def to(self, device):
+        return self
+
+    def __call__(self, picture):
+        import comfy.model_management as management
+
+        self.seen.append(tuple(picture.shape))
+        if picture.shape[2] * picture.shape[3] > self.most:
+            raise management.OOM_EXCEPTION("CUDA out of memory")
+        return torch.nn.functional.interpolate(picture, scale_factor=2)
+
+
+def test_what_tiles_cannot_take_is_said_before_any_work(model):
+    upscaler = Upscaler()
+    with pytest.raises(ValueError, match="overlap is 512 pixels, tile_size 512; .* overlap of 0 to 504"):
+        tiles(model, clip(2), upscaler, overlap=512)
+    with pytest.raises(ValueError, match="The images have 4 channels"):
+        tiles(model, torch.rand(2, HEIGHT, WIDTH, 4), upscaler)
+    assert not upscaler.seen
     area = [[make_cond(11)[0][0], {"area": (4, 4, 0, 0), "strength": 1.0}]]
     with pytest.raises(ValueError, match="cannot be divided into tiles"):
         tiles(model, clip(2), tile_size=64, positive=area)
+
+
+def test_masks_with_bounds_are_refused_by_name(model):
+    mask = torch.zeros(1, HEIGHT, WIDTH)
+    mask[:, :32, :32] = 1
+    for bounds in (True, False):
+        masked = {"mask": mask, "set_area_to_bounds": bounds, "mask_strength": 1.0}
+        positive = [make_cond(11)[0], [make_cond(13)[0][0], masked]]
+        if bounds:
+            with pytest.raises(ValueError, match="Conditioning .Set Mask. with 'mask bounds'"):
+                tiles(model, clip(1), tile_size=64, positive=positive)
+        else:
+            assert tiles(model, clip(1), tile_size=64, positive=positive).shape == clip(1).shape
+
+
+def test_an_upscale_model_gets_memory_and_smaller_tiles_where_it_does_not_suffice(model, monkeypatch):
+    import comfy.model_management as management
+
+    asked, upscale = [], pack("nodes.host.upscale").upscale_clip
+    monkeypatch.setattr(management, "free_memory", lambda need, device: asked.append(need))
+    images, upscaler = torch.rand(2, 300, 300, 3), Upscaler(256 * 256)
+    made = upscale(images, 2.0, upscaler)
+    assert asked == [1000 * 250 * 4 + 512 * 512 * 3 * 4 * 2 * 384]
+    assert torch.allclose(made[:, ::2, ::2], images, atol=1e-5)
+    sizes = [shape[2:] for shape in upscaler.seen]
+    assert sizes[0] == (300, 300) and sizes.count((300, 300)) == 1, "the next frame begins with what fits"
+    with pytest.raises(management.OOM_EXCEPTION):
+        upscale(images, 2.0, Upscaler(1000))
 
 
 def test_an_interrupt_stops_between_tiles(model):
@@ -148,17 +210,7 @@ def test_an_interrupt_stops_between_tiles(model):
 
 
 def test_an_upscale_model_goes_first_frame_by_frame(model):
-    class Double:
-        scale, seen = 2, []
-
-        def to(self, device):
-            return self
-
-        def __call__(self, picture):
-            self.seen.append(tuple(picture.shape))
-            return torch.nn.functional.interpolate(picture, scale_factor=2)
-
-    upscaler, images = Double(), clip(3)
+    upscaler, images = Upscaler(), clip(3)
     made = tiles(model, images, upscaler, scale=1.5, denoise=0.0)
     assert made.shape == (3, 96, 144, 3) and upscaler.seen == [(1, 3, HEIGHT, WIDTH)] * 3
     exact = tiles(model, images, upscaler, scale=2.0, denoise=0.0)

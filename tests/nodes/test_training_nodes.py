@@ -279,6 +279,8 @@ def test_sprite_world_gives_a_clip_and_its_truth(comfy_host):
     assert caption.startswith("a blue star moving left and ") and caption.endswith("on sand")
     path = tracks["track_path"][:, 0]
     assert (path[1:, 0] < path[:-1, 0]).all()
+    pixels = [frame.nonzero().float().mean(0).flip(0) + 0.5 for frame in mask]  # middles are at a half
+    assert ((torch.stack(pixels) - path).mean(0).abs() < 0.2).all()
 
 
 def test_sprite_world_repeats_by_its_seed(comfy_host):

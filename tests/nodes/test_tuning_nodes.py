@@ -57,7 +57,7 @@ def test_it_acts_only_in_its_range_and_only_once(model):
     early = sample(tuned(model, end_percent=0.5), FRAMES, steps=4)
     whole, plain = sample(tuned(model), FRAMES, steps=4), sample(model, FRAMES, steps=4)
     assert all(not torch.allclose(part, other) for part in (late, early) for other in (whole, plain))
-    with pytest.raises(ValueError, match="already; connect the model from before"):
+    with pytest.raises(ValueError, match="replaced already .*; connect the model from before that node"):
         tuned(tuned(model))
     with pytest.raises(ValueError, match="must be larger than start_percent"):
         tuned(model, start_percent=0.5, end_percent=0.5)
@@ -79,6 +79,23 @@ def test_it_works_with_a_motion_module_and_with_windows():
     windows = pack("nodes.host.windows").apply_context_windows
     long = windows(tuned(plain), "standard_static", "pyramid", 4, 2, 1, False)
     assert sample(long, 6, steps=2).shape == (6, 4, SIDE, SIDE) and hook_count(plain) == 0
+
+
+def test_another_nodes_attention_counts(model):
+    """Perturbed-attention guidance and its kind replace a layer's attention: there theirs is used."""
+    calls = []
+
+    def replace(q, k, v, options):
+        calls.append((q.shape[1], k.shape[1], v.shape[1]))
+        return v
+
+    perturbed, causal = model.clone(), tuned(model)
+    for one in (perturbed, causal):
+        one.set_model_attn1_replace(replace, "middle", 0)
+    made = sample(causal, FRAMES, steps=1)
+    assert calls and all(queries == keys == values for queries, keys, values in calls)
+    assert not torch.allclose(made, sample(tuned(model), FRAMES, steps=1))
+    assert not torch.allclose(made, sample(perturbed, FRAMES, steps=1))
 
 
 def test_tuning_learns_and_leaves_no_trace(folders, model):
@@ -135,6 +152,23 @@ def test_an_interrupted_run_keeps_what_was_learnt(folders, model, monkeypatch, s
     assert all(
         torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
     )
+
+
+def test_a_finished_run_whose_file_could_not_be_written_writes_it_the_next_time(folders, model, monkeypatch):
+    training = pack("nodes.host.tuning_training")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_tuning", full)
+        with pytest.raises(OSError, match="disk full"):
+            tune(model, steps=2, save_prefix="ball")
+    _, curve = tune(model, steps=2, save_prefix="ball")
+    assert len(list(folders.loras.glob("ball*.safetensors"))) == 1
+    assert curve.std() > 0, "the losses of the first run are drawn"
+    with pytest.raises(ValueError, match=r"save_prefix is '\.\./ball'"):
+        tune(model, steps=2, save_prefix="../ball")
 
 
 def test_training_refuses_what_it_cannot_use(model):

@@ -1,5 +1,7 @@
 """Uni-ControlNet in a real host: subsets of maps, content, frames and windows, chaining, and its cost."""
 
+import copy
+
 import pytest
 import torch
 from choreographer.tests.nodes.tiny import CONTEXT, fill, make_cond, make_model, make_motion, pack, sample
@@ -92,6 +94,25 @@ def test_content_steers_the_positive_and_zeros_the_negative(net):
     assert each[0][0].shape == (FRAMES, 11, CONTEXT)
     assert "absent: mlsd" in host.applied(net, {"canny": None}, True)
     assert host.applied(net, {"canny": None}, True).startswith("applied: canny, content;")
+
+
+def test_content_goes_through_a_net_in_fp8(net):
+    small = torch.nn.Module()
+    small.content = copy.deepcopy(net.model.content).to(torch.float8_e4m3fn)
+    content = torch.randn(1, 64, generator=torch.Generator().manual_seed(3))
+    given = make_cond(11), pack("nodes.host.nets").as_patcher(small), content, 1.0
+    ((text, _),) = pack("nodes.host.uni_control").with_content(*given)
+    assert text.shape == (1, 11, CONTEXT) and torch.isfinite(text).all()
+
+
+def test_what_the_maps_show_is_found_once_a_window(net):
+    counted, model = [], make_model()
+    handle = net.model.local.feature_extractor.register_forward_hook(lambda *_: counted.append(1))
+    made = run(net, {"canny": maps(1)}, model=model)
+    assert len(counted) == 1
+    other = run(net, {"canny": maps(2)}, model=model)
+    handle.remove()
+    assert len(counted) == 2 and not torch.allclose(made, other)
 
 
 def test_it_chains_with_another_control(net):

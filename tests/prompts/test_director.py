@@ -1,10 +1,11 @@
 """The director: a good result or one clear sentence, in time, whatever the server does."""
 
 import socket
+import threading
 import time
 
 import pytest
-from choreographer.core.prompts.client import LIMIT, Server
+from choreographer.core.prompts.client import LIMIT, THREAD, Server
 from choreographer.core.prompts.director import (
     DECOMPOSE,
     REFINE,
@@ -113,6 +114,31 @@ def test_an_interrupt_goes_through_at_once(stub):
     stub.raw(message("[]"), delay=30)
     with pytest.raises(Interrupted):
         direct(TASK, Server(stub.address, "m", timeout=20), 0, stop)
+    waiting = [thread for thread in threading.enumerate() if thread.name == THREAD]
+    for thread in waiting:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in waiting), "nothing goes on in the background"
+
+
+@pytest.mark.parametrize("key", ["sk-SECRET\n", "sk-SECRET\r", "sk\tSECRET", "sk-SECRET\u2013"])
+def test_a_key_that_no_header_holds_is_refused_without_it(key):
+    with pytest.raises(ValueError, match="the key has a line break") as refused:
+        Server("https://example.org/v1", key=key)
+    assert "SECRET" not in str(refused.value)
+
+
+def test_the_key_is_in_no_message(stub):
+    server = Server(stub.address, "m", "sk-SECRET")
+    assert "SECRET" not in repr(server)
+    for body, status in (("wrong key sk-SECRET", 401), ("sk-SECRET", 200), ('["sk-SECRET"]', 200)):
+        stub.raw(body, status)
+        with pytest.raises(ValueError, match="the server at .*\\.\\.\\.") as failed:
+            direct(TASK, server, 0)
+        assert "SECRET" not in str(failed.value)
+    object.__setattr__(server, "key", "sk-SECRET\n")  # past the check: the library's own error names it
+    with pytest.raises(ValueError, match="no request can be made") as failed:
+        direct(TASK, server, 0)
+    assert "SECRET" not in str(failed.value) + str(failed.value.__cause__)
 
 
 def test_nobody_there():
@@ -124,7 +150,8 @@ def test_nobody_there():
 
 
 def test_addresses_and_keys_are_checked():
-    for address in ("127.0.0.1:80", "file:///etc/hosts", "http://", ""):
+    ports = "http://127.0.0.1:99999/v1", "http://127.0.0.1:x/v1", "http://[::1/v1"
+    for address in ("127.0.0.1:80", "file:///etc/hosts", "http://", "", *ports):
         with pytest.raises(ValueError, match="address is '.*', expected one such as http://"):
             Server(address)
     with pytest.raises(ValueError, match="the key is not sent to 'http://example.org/v1' unencrypted"):
@@ -145,10 +172,18 @@ def test_addresses_and_keys_are_checked():
         ("one\ntwo\n\nthree", ["one", "two", "three"]),
         ("a dog, after that a cat, finally a bird", ["a dog", "a cat", "a bird"]),
         ("authentic strengthening", ["authentic strengthening"]),
+        ("a dog sits next to a cat, next it runs", ["a dog sits next to a cat", "it runs"]),
+        ("A dog, Next  To\ta cat", ["A dog, Next  To\ta cat"]),
     ],
 )
 def test_rules_part_at_the_users_own_words(text, parts):
     assert split_by_rules(text) == parts
+
+
+@pytest.mark.parametrize("text", ["then", "-> ;", "..."])
+def test_rules_need_more_than_words_that_part(text):
+    with pytest.raises(ValueError, match="the prompt is '.*'; write what happens in the clip"):
+        split_by_rules(text)
 
 
 def test_every_schedule_reads_back():

@@ -55,8 +55,8 @@ def test_percent_options_and_lines():
             parse_prompts(text, 16)
     with pytest.raises(ValueError, match="line 1: 50% is not a place"):
         parse_prompts("50%: a")
-    with pytest.raises(ValueError, match="line 2: key 16 is past the last frame of the clip, 15"):
-        check_range(parse_prompts("0: a\n16: b"), 16)
+    with pytest.raises(ValueError, match="^negative line 2: key 16 is past the last frame of the clip, 15"):
+        check_range(parse_prompts("0: a\n16: b"), 16, "negative")
 
 
 def test_a_key_has_the_easing_of_its_own():
@@ -80,12 +80,14 @@ def test_values():
     assert parse_values("  ") == ()
     with pytest.raises(ValueError, match="expected 'frame:number'.*got '4=1'"):
         parse_values("0:1, 4=1")
+    with pytest.raises(ValueError, match="^weights has two entries for frame 4"):
+        parse_values("4:1, 4:0", "weights")
 
 
 def test_keys_past_the_clip_are_refused():
     check_range(parse_values("0:1, 15:0"), 16)
-    with pytest.raises(ValueError, match="key 16 is past the last frame of the clip, 15"):
-        check_range(parse_values("0:1, 16:0"), 16)
+    with pytest.raises(ValueError, match="^weights: key 16 is past the last frame of the clip, 15"):
+        check_range(parse_values("0:1, 16:0"), 16, "weights")
 
 
 @pytest.mark.parametrize("easing", ["linear", "smooth", "hold"])

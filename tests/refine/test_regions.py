@@ -133,6 +133,20 @@ def test_colours_are_matched_where_crops_meet_the_frame_once_for_the_clip():
     )
 
 
+@pytest.mark.parametrize("factor", [0.01, 0.08, 0.1])
+def test_a_paste_of_next_to_nothing_has_no_colours_to_match(factor):
+    images, own = clip(1), region(guide=0, paste=factor)
+    made = match_colours(cut(images, own) * 0.5, cut(images, own), own)
+    assert torch.isfinite(made).all() and torch.isfinite(paste(images, [(own, made)], 2)).all()
+
+
+def test_one_mask_counts_for_all_frames():
+    images, own = clip(), region(guide=64, most=64)
+    mask = torch.rand(1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
+    parts = [(own, torch.zeros(FRAMES, 64, 64, 3))]
+    assert torch.equal(paste(images, parts, 3, mask), paste(images, parts, 3, mask.expand(FRAMES, -1, -1)))
+
+
 def test_tiny_frames_and_wrong_sizes():
     small = FaceTrack(
         0, np.array([[1.0, 1.0, 4.0, 4.0]]), np.array([[1.0, 1.0, 4.0, 4.0]]), np.ones(1, bool), 1.0

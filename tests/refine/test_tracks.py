@@ -76,6 +76,8 @@ def test_smoothing_keeps_even_motion_and_removes_jitter_without_lag():
     noisy = walk((60, 90), (2, 1), 40, noise=2.0)
     (track,) = link(detections((0, noisy)), Linking(smoothing=3)).tracks
     assert jitter(track.boxes) < 0.1 * jitter(track.raw)
+    for little in (0.01, 0.02, 0.04, 0.05, 0.1):
+        assert np.abs(smooth(noisy[:, :4], little) - noisy[:, :4]).max() < 1e-6, "no neighbour has a say"
     true = walk((60, 90), (2, 1), 40)[:, :4]
     assert np.abs(track.boxes - true).mean() < 0.5 * np.abs(track.raw - true).mean()
     flipped = smooth(noisy[::-1, :4].copy(), 3.0)[::-1]
@@ -90,6 +92,13 @@ def test_tracks_are_chosen_by_number_and_wrong_numbers_are_named():
     assert [t.prompt for t in tracks.with_prompt("1", "hers").tracks] == [None, "hers"]
     with pytest.raises(ValueError, match="'2' is not a track's number.*tracks 0 to 1"):
         tracks.chosen("0, 2")
+    for said, call in {
+        "^faces: '2'": lambda: tracks.with_prompt("2", "hers"),
+        "^choose: '2'": lambda: tracks.only("2", "choose"),
+        "^tracks: '2'": lambda: tracks.only("2"),
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            call()
     with pytest.raises(ValueError, match="there is no track"):
         FaceTracks(SIZE, 3).chosen("0")
     with pytest.raises(ValueError, match="9 frames of 320x240"):

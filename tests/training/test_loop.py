@@ -74,8 +74,14 @@ def test_training_learns_and_leaves_frozen_weights(tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     trainer(tmp_path).run()
     other = Trainer({"other": Linear(2, 2)}, None, Plan(1, tmp_path))
-    with pytest.raises(ValueError, match="belongs to another model"):
+    with pytest.raises(ValueError, match="belongs to another model: its parameters have other names"):
         other.resume()
+    Trainer({"net": Linear(1, 8)}, None, Plan(1, tmp_path / "narrow")).save()
+    wide = Linear(5, 8)  # torch would copy (8, 1) into it without a word
+    before = wide.weight.detach().clone()
+    with pytest.raises(ValueError, match=r"net\.weight is \(8, 1\) there and \(8, 5\) here"):
+        Trainer({"net": wide}, None, Plan(1, tmp_path / "narrow")).resume()
+    assert torch.equal(wide.weight, before)
     with pytest.raises(ValueError, match="Nothing to train"):
         Trainer({"net": Linear(2, 2).requires_grad_(False)}, None, Plan(1, tmp_path))
 

@@ -36,6 +36,16 @@ def test_the_directors_answer_is_written_into_its_node(page):
     assert not page.errors
 
 
+def test_what_was_edited_while_the_director_ran_stays(page):
+    node = page.add("ChoreoPromptDirector", text=SENTENCE, answer="0: mine")
+    told = "([id, given]) => app.graph.getNodeById(id).onExecuted({ text: ['0: its own'], given: [given] })"
+    page.run(told, [node, ""])
+    assert page.value(node, "answer") == "0: mine", "it was empty when the run began"
+    page.run(told, [node, "0: mine"])
+    assert page.value(node, "answer") == "0: its own"
+    assert not page.errors
+
+
 def test_settings_and_editors_speak_the_users_language(pages, pictures):
     page = pages("newer", "vue")
     try:

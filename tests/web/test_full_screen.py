@@ -63,6 +63,16 @@ def enter(page, dialog, label, value):
     page.settle()
 
 
+def test_a_number_being_typed_is_that_of_the_point_it_was_typed_for(page):
+    node, dialog, stage = open_full(page)
+    stage.press("n")
+    dialog.locator("label:has(span:text-is('x'))").first.locator("input").fill("64")
+    dialog.locator(".choreo-key > input").nth(1).click()
+    page.settle()
+    assert [point["x"] for point in page.document(node)["tracks"][0]["points"]] == [0.125, 0.75]
+    assert not page.errors
+
+
 def test_numbers_units_and_keys(page):
     node, dialog, stage = open_full(page)
     stage.press("n")

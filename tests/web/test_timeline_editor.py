@@ -117,6 +117,19 @@ def test_prompts_are_written_and_retimed_on_the_same_ruler(page):
     assert page.run("app.graph.nodes.length") == 1
 
 
+def test_what_is_typed_stays_with_the_entry_it_was_typed_for(page):
+    prompts = [{"frame": 0, "text": "a red ball"}, {"frame": 8, "text": "a blue ball"}]
+    node, editor = timeline(page, text=json.dumps({"version": 1, "keys": [], "prompts": prompts}))
+    blocks = editor.locator(".choreo-prompts input")
+    blocks.nth(0).click()
+    editor.locator("textarea").fill("a green ball")
+    drag_to(page, editor, blocks.nth(1), editor.locator(".choreo-prompts"), 8, 16)
+    found = json.loads(page.value(node, "timeline"))["prompts"]
+    assert found == [{**prompts[0], "text": "a green ball"}, prompts[1]]
+    assert editor.locator("textarea").input_value() == "a blue ball"
+    assert not page.errors
+
+
 @pytest.mark.parametrize("frames", [1, 500])
 def test_one_frame_and_five_hundred(page, frames):
     text = json.dumps({"version": 1, "keys": [{"frame": 0}, {"frame": -1}][: min(frames, 2)], "prompts": []})

@@ -107,6 +107,28 @@ def test_free_hand_keeps_the_time_and_a_key_is_retimed_by_dragging(page):
     assert "frame" not in page.document(node)["tracks"][0]["points"][1], "Delete lets the time go"
 
 
+def test_a_pointer_that_is_taken_away_does_not_block_the_stage(page):
+    text = json.dumps(
+        {"version": 1, "size": [512, 512], "tracks": [{"points": [[0.25, 0.25], [0.75, 0.25]]}]}
+    )
+    node, stage = open_editor(page, text)
+    mouse = page.page.mouse
+    mouse.move(*stage.place(128, 128))
+    mouse.down()
+    stage.pad.evaluate(
+        "pad => pad.addEventListener('pointermove', (event) => pad.releasePointerCapture(event.pointerId),"
+        " { once: true })"
+    )
+    mouse.move(*stage.place(128, 200), steps=3)
+    mouse.move(1400, 900)  # off the stage, where it is let go
+    mouse.up()
+    stage.click(300, 400)
+    assert page.value(node, "trajectories") == text, "the point is not held any more"
+    stage.drag((128, 128), (128, 256))
+    assert points(page.document(node))[0] == pytest.approx((128, 256), abs=3)
+    assert not page.errors
+
+
 def test_the_hosts_undo_copies_and_subgraphs_keep_the_text(page):
     node, stage = open_editor(page)
     before = page.value(node, "trajectories")

@@ -12,11 +12,11 @@ const setting = (name, label, tooltip) => ({
   defaultValue: "",
 });
 
-/** Put the text that a run gave into the node's answer. */
+/** Put the text that a run gave into the node's answer, where that still is what the run was given. */
 function keepAnswer(node, output) {
-  const text = output?.text?.[0];
+  const [text, given] = [output?.text?.[0], output?.given?.[0]];
   const widget = node.widgets?.find((each) => each.name === "answer");
-  if (!widget || typeof text !== "string" || widget.value === text) return;
+  if (!widget || typeof text !== "string" || widget.value === text || widget.value !== given) return;
   widget.value = text;
   widget.callback?.(text);
   node.setDirtyCanvas?.(true, true);

@@ -50,7 +50,9 @@ export class EditorView {
     pad.addEventListener("pointerdown", (event) => this.down(event));
     pad.addEventListener("pointermove", (event) => this.move(event));
     pad.addEventListener("pointerup", (event) => this.up(event));
-    pad.addEventListener("pointercancel", () => this.cancel());
+    // also what takes the pointer away without a word; after its `pointerup` there is no drag any more
+    for (const name of ["pointercancel", "lostpointercapture"])
+      pad.addEventListener(name, ({ pointerId }) => this.drag?.pointer === pointerId && this.cancel());
     pad.addEventListener("dblclick", (event) => this.double(event));
     pad.addEventListener("contextmenu", (event) => event.preventDefault());
     pad.addEventListener("wheel", (event) => this.wheel(event), { passive: false });

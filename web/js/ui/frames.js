@@ -88,6 +88,7 @@ function keyButton(i, lane, actions, frames, whole) {
   };
   input.addEventListener("pointerdown", (event) => {
     if (event.button) return;
+    input.focus({ preventScroll: true }); // what is being typed elsewhere belongs to the entry chosen until now
     input.setPointerCapture(event.pointerId);
     moved = false;
     begun = event;
