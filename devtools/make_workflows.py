@@ -208,12 +208,12 @@ def make_note(node_id: int, order: int, text: str) -> dict:
 
 
 def thumbnail(name: str, folder: Path) -> None:
-    """Write workflows/NAME.jpg: four frames of the newest video in `folder` called NAME*, if there is one."""
+    """Write workflows/NAME.jpg: four frames of the newest video in `folder` called NAME_00001 or so, if any."""
     from PIL import Image
 
     from .contact_sheet import read_frames
 
-    videos = sorted(folder.glob(f"**/{name}*.mp4"), key=lambda path: path.stat().st_mtime)
+    videos = sorted(folder.glob(f"**/{name}_[0-9]*.mp4"), key=lambda path: path.stat().st_mtime)
     if not videos:
         return
     frames = read_frames(videos[-1])[0]
