@@ -208,7 +208,7 @@ def make_note(node_id: int, order: int, text: str) -> dict:
 
 
 def thumbnail(name: str, folder: Path) -> None:
-    """Write workflows/NAME.jpg: four frames of the newest video in `folder` called NAME_00001 or so, if any."""
+    """Write workflows/NAME.jpg: four frames of the newest video NAME_(number) in `folder`, if any."""
     from PIL import Image
 
     from .contact_sheet import read_frames

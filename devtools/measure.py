@@ -38,17 +38,25 @@ class Demo:
         self.model = patching.apply_motion_module(plain, load_motion_file(str(module))) if motion else plain
 
     def clip_for(self, prompt, seed, gamma=0.0, frames=16, steps=20, cfg=3.5, size=128):
-        """(F, H, W, 3) in 0..1 for a prompt: euler, normal schedule, empty negative prompt."""
+        """(F, H, W, 3) in 0..1 for a prompt and an empty negative prompt."""
+        settings = {"gamma": gamma, "frames": frames, "steps": steps, "cfg": cfg, "size": size}
+        return self.sampled(self.model, self.encoded(prompt), seed, **settings)
+
+    def encoded(self, prompt):
+        """A prompt and the empty negative prompt as conditioning."""
+        return [self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text)) for text in (prompt, "")]
+
+    def sampled(self, model, texts, seed, *, gamma, frames, steps, cfg, size=128):
+        """(F, H, W, 3) in 0..1 by a model and (positive, negative): euler, normal schedule."""
         import comfy.sample
         import torch
         from choreographer.nodes.host.noise import prior_noise
 
-        texts = [self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text)) for text in (prompt, "")]
         latent = torch.zeros(frames, 4, size // 8, size // 8)
         noise = prior_noise(seed, gamma).generate_noise({"samples": latent})
         with torch.inference_mode():
             made = comfy.sample.sample(
-                self.model, noise, steps, cfg, "euler", "normal", *texts, latent, seed=seed, disable_pbar=True
+                model, noise, steps, cfg, "euler", "normal", *texts, latent, seed=seed, disable_pbar=True
             )
             return self.vae.decode(made).float().clamp(0, 1).cpu().numpy()
 

@@ -36,21 +36,14 @@ def sides_of(demo, net):
 
 
 def sample(demo, side, prompt, keyframes, seed, options):
-    """A clip (F, H, W, 3) in 0..1: euler, normal schedule, empty negative prompt."""
-    import comfy.sample
+    """A clip (F, H, W, 3) in 0..1 of one side."""
     import torch
-    from choreographer.nodes.host.noise import prior_noise
 
-    model = demo.model
-    texts = [demo.clip.encode_from_tokens_scheduled(demo.clip.tokenize(text)) for text in (prompt, "")]
+    model, texts = demo.model, demo.encoded(prompt)
     for change in side:
         model, texts = change(model, texts, keyframes)
-    latent = torch.zeros(FRAMES, 4, 16, 16)
-    noise = prior_noise(seed, options.gamma).generate_noise({"samples": latent})
-    told = options.steps, options.cfg, "euler", "normal"
-    with torch.inference_mode():
-        made = comfy.sample.sample(model, noise, *told, *texts, latent, seed=seed, disable_pbar=True)
-        return demo.vae.decode(made).float().clamp(0, 1).cpu()
+    told = {"gamma": options.gamma, "frames": FRAMES, "steps": options.steps, "cfg": options.cfg}
+    return torch.from_numpy(demo.sampled(model, texts, seed, **told))
 
 
 def figures_of(made, truth):

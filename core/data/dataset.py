@@ -16,8 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from ..files import write_text, write_weights
 from .grid_tracks import TrackedClip
 
 INDEX, TRACKS = "dataset.json", "tracks.safetensors"
@@ -34,15 +35,13 @@ def write_clip(
     for number, image in enumerate(images):
         if not cv2.imwrite(str(own / f"{number:04}.png"), image[..., ::-1]):
             raise OSError(f"Could not write frame {number} of {own}")
-    save_file({"tracks": paths.float().contiguous(), "visible": visible.contiguous()}, own / TRACKS)
+    write_weights({"tracks": paths.float(), "visible": visible}, own / TRACKS)
 
 
 def write_index(folder: Path, size: tuple[int, int], clips: list[Mapping], left_out: list[Mapping]) -> None:
     """Write the list of clips, under a temporary name first: what it names is there."""
     told = {"version": VERSION, "size": list(size), "clips": clips, "left_out": left_out}
-    part = folder / f"{INDEX}.part"
-    part.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    part.replace(folder / INDEX)
+    write_text(json.dumps(told, indent=1), folder / INDEX)
 
 
 def read_index(folder: Path) -> dict:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import read_weights
+from ..files import read_weights, write_weights, write_whole
 
 START = "#42170 #47629 #43514 #43514"  # VCD's: rows of CLIP's vocabulary ("ktn", "pll", "ucd" twice)
 SLOT, CLASS = "[id]", "[class]"
@@ -85,11 +84,7 @@ def write_id_tokens(tokens: IdTokens, path: str | Path, metadata: dict[str, str]
     Both are what ComfyUI's `embedding:` syntax and other packs read; metadata goes into .safetensors only.
     The file appears whole or not at all.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part, vectors = path.with_name(path.name + ".part"), tokens.vectors.float().cpu().contiguous()
+    path, vectors = Path(path), tokens.vectors.float().cpu().contiguous()
     if path.suffix == ".safetensors":
-        save_file({"emb_params": vectors}, part, {**(metadata or {}), "format": "pt"})
-    else:
-        torch.save({"string_to_param": {"*": vectors}}, part)
-    return part.replace(path)
+        return write_weights({"emb_params": vectors}, path, {**(metadata or {}), "format": "pt"})
+    return write_whole(path, lambda part: torch.save({"string_to_param": {"*": vectors}}, part))

@@ -164,9 +164,7 @@ def unet_key(key, layers=LAYERS):
 
 
 def checkpoint_tensors(unet, text_encoder, encoder, decoder):
-    """State dicts of the four parts -> one SD1.5-layout checkpoint {key.
-
-    Tensor}; the autoencoder goes in as TAESD.
+    """State dicts of the four parts -> one SD1.5-layout checkpoint; the autoencoder goes in as TAESD.
 
     `vae_scale` cancels the host's latent scale (0.18215), so the raw latents are what the UNet sees.
     """

@@ -80,22 +80,29 @@ def make_control(family, kind: str = "image") -> VideoControlNet:
 
     The rest is fresh: motion modules and output convolutions begin at zero, so it changes nothing yet.
     """
-    shape = family.unet.config
     config = ControlConfig(
-        channels=tuple(shape.block_out_channels),
-        attends=tuple("CrossAttn" in name for name in shape.down_block_types),
-        layers_per_block=shape.layers_per_block,
-        context=shape.cross_attention_dim,
-        heads=shape.attention_head_dim,  # the number of heads, see `make_unet`
+        **encoder_shape(family.unet),
         motion_heads=family.motion.config.heads,
         max_frames=family.motion.config.max_frames,
-        norm_groups=shape.norm_num_groups,
         kind=kind,
         condition=CONDITIONS[kind],
     )
     control = VideoControlNet(config)
     control.load_state_dict({**control.state_dict(), **_encoder(family.unet, control)})
     return control.to(family.device)
+
+
+def encoder_shape(unet) -> dict:
+    """What a diffusers UNet says of its encoder, under the names that our nets' configurations have."""
+    shape = unet.config
+    return {
+        "channels": tuple(shape.block_out_channels),
+        "attends": tuple("CrossAttn" in name for name in shape.down_block_types),
+        "layers_per_block": shape.layers_per_block,
+        "context": shape.cross_attention_dim,
+        "heads": shape.attention_head_dim,  # the number of heads, see `make_unet`
+        "norm_groups": shape.norm_num_groups,
+    }
 
 
 def _encoder(unet, control) -> dict[str, Tensor]:

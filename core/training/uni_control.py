@@ -18,6 +18,7 @@ from ..data.scene import sample_scene
 from ..uni_control.layouts import published_names
 from ..uni_control.network import UniConfig, UniControlNet, latent_content, stack_maps
 from .base_model import unet_key
+from .control import encoder_shape
 from .diffusion import attention, drop_texts
 from .latents import encode_images
 from .loop import Trainer
@@ -59,16 +60,11 @@ def draw_stills(encoder, count: int, seed: int, progress=print) -> Stills:
 
 def make_uni_control(family) -> UniControlNet:
     """A net for the family's UNet whose encoder starts as a copy of the UNet's; it changes nothing yet."""
-    shape = family.unet.config
+    shape = encoder_shape(family.unet)
     config = UniConfig(
-        channels=tuple(shape.block_out_channels),
-        attends=tuple("CrossAttn" in name for name in shape.down_block_types),
-        layers_per_block=shape.layers_per_block,
-        context=shape.cross_attention_dim,
-        heads=shape.attention_head_dim,  # the number of heads, see `make_unet`
-        norm_groups=shape.norm_num_groups,
-        features=FEATURES[: len(shape.block_out_channels)],
-        content=latent_content(torch.zeros(1, shape.in_channels, 8, 8)).shape[1],
+        **shape,
+        features=FEATURES[: len(shape["channels"])],
+        content=latent_content(torch.zeros(1, family.unet.config.in_channels, 8, 8)).shape[1],
         content_of="latent",
     )
     net, own = UniControlNet(config), family.unet.state_dict()
