@@ -22,6 +22,7 @@ from ...core.motion.sites import find_sites
 
 IMAGE_ATTENTION, TUNING = "choreo_image_attention", "choreo_tuning"  # begin the keys of a model's additions
 SELF_ATTENTION = (IMAGE_ATTENTION, TUNING)  # those that replace the self-attention
+PART = "choreo_part"  # in transformer_options: first frame and length of the clip that latents are a part of
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,26 @@ def frame_index(batch: int, transformer_options: dict) -> Sequence[int]:
             "frames; nodes that split or tile the batch inside the sampler do not work with motion modules"
         )
     return range(frames) if window is None else window.index_list
+
+
+def as_part(model: ModelPatcher, first: int, count: int) -> ModelPatcher:
+    """A clone of `model` for latents that are the frames from `first` on of a clip of `count` frames.
+
+    What is keyed to frames on the model then acts at the frames of that clip.
+    """
+    model = model.clone()
+    options = {**model.model_options.get("transformer_options", {}), PART: (first, count)}
+    model.model_options = {**model.model_options, "transformer_options": options}
+    return model
+
+
+def frames_in_clip(frames: int, model_options: dict) -> tuple[list[int], int]:
+    """The numbers that a run's latents have in their clip, and the clip's frames; 0 to F-1 unless `as_part`.
+
+    Latents beyond the clip's end, such as a face's only frame shown twice, have the number of its last frame.
+    """
+    first, count = model_options.get("transformer_options", {}).get(PART, (0, frames))
+    return [min(first + frame, count - 1) for frame in range(frames)], count
 
 
 def check_self_attention(model: ModelPatcher) -> None:

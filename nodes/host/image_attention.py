@@ -26,6 +26,7 @@ from .hooks import (
     block_keys,
     check_self_attention,
     frame_index,
+    frames_in_clip,
     in_range,
     replaced_places,
 )
@@ -126,7 +127,8 @@ class AttentionRun(HookRun):
         self._positive = _ids(guider.conds.get("positive") or ())
         if not self.pictures:
             return
-        self._weights = self.options.weights(len(self.pictures), noise.shape[0])
+        numbers, count = frames_in_clip(noise.shape[0], guider.model_options)
+        self._weights = self.options.weights(len(self.pictures), count)[numbers]
         self._told = _text_of(guider.conds) if self.text is None else self.text
         side = min(noise.shape[2:]) * self.vae.spacial_compression_encode()
         encoded = [self._encode(picture, side) for picture in track(self.pictures)]

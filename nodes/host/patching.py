@@ -12,7 +12,7 @@ from ...core.motion.model import MotionModel
 from ...core.motion.shared_norm import share_norms
 from ...core.motion.sites import find_sites
 from ...core.prompts.schedule import Key, check_range, values_at
-from .hooks import Call, HookRun, check_percents, in_range
+from .hooks import Call, HookRun, check_percents, frames_in_clip, in_range
 from .preview import add_clip_preview
 from .schedules import apply_beta_schedule
 from .windows import FrameWindows
@@ -70,6 +70,7 @@ class MotionRun(HookRun):
         """Take the parts."""
         super().__init__(MotionState())
         self.motion, self.options = motion, options
+        self._numbers: list[int] = []
 
     def attach(self, unet) -> list[Attachment]:
         """A hook behind each site, and on the norms where the module needs it."""
@@ -81,7 +82,8 @@ class MotionRun(HookRun):
         """Check the clip, and what its prompts were made for."""
         check_clip(noise.shape[0], guider.model_options.get("context_handler"), self.motion.config.max_frames)
         check_conditioning(noise.shape[0], guider.conds)
-        check_range(self.options.effect_keys, noise.shape[0], "effect_schedule")
+        self._numbers, count = frames_in_clip(noise.shape[0], guider.model_options)
+        check_range(self.options.effect_keys, count, "effect_schedule")
 
     def tell(self, call: Call) -> None:
         """How the module acts on these frames."""
@@ -89,7 +91,8 @@ class MotionRun(HookRun):
         state.scale = None if options.scale == 1.0 else options.scale
         state.effect = None if options.effect == 1.0 else options.effect
         if options.effect_keys:
-            state.effect = values_at(options.effect_keys, call.index).to(call.x.device) * options.effect
+            numbers = [self._numbers[i] for i in call.index]
+            state.effect = values_at(options.effect_keys, numbers).to(call.x.device) * options.effect
         state.active = options.effect != 0.0 and in_range(call.sigma, call.sampling, options)
 
 

@@ -12,6 +12,7 @@ from ...core.noise import SEED_RANGE
 from ...core.refine.paste import paste, whole_masks
 from ...core.refine.regions import CropPlan, Region, cut, match_colours, plan_region
 from ...core.refine.tracks import FaceTracks
+from .hooks import as_part
 from .noise import prior_noise
 from .patching import SCHEDULE_FRAMES
 from .progress import check_interrupt
@@ -88,7 +89,8 @@ def refine_faces(
             negative=prompt_of_frames(second.negative, region.frames, tracks.count),
         )
         crops = cut(images, region)
-        made = _sampled(model, vae, crops, own, region.frames)
+        part = as_part(model, region.frames[0], tracks.count)
+        made = _sampled(part, vae, crops, own, region.frames)
         parts.append((region, match_colours(made, crops, region, options.colour)))
     report = "\n".join(lines) or "no face: the clip is unchanged"
     return (paste(images, parts, options.feather, masks) if parts else images), report

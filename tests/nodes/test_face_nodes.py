@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from choreographer.tests.nodes.clips import FRAMES, HEIGHT, WIDTH, Vae, call, clip
-from choreographer.tests.nodes.tiny import make_cond, pack
+from choreographer.tests.nodes.tiny import make_cond, make_motion, pack
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 
@@ -136,6 +136,20 @@ def test_a_face_of_one_frame_takes_its_row_of_a_schedule(moving):
     assert torch.equal(scheduled, refine(moving, clip(), once, positive=[[rows[4:5], {}]])[0])
     with pytest.raises(ValueError, match="The prompt schedule has 5 frames"):
         refine(moving, clip(), once, positive=[[rows[:5], {"choreo_frames": 5}]])
+
+
+def test_an_effect_schedule_acts_at_the_frames_of_the_clip(model):
+    patching, parse = pack("nodes.host.patching"), pack("core.prompts.schedule").parse_values
+    motion, boxes = make_motion(), tracked("4: 30, 20, 50, 40", "5: 30, 20, 50, 40")
+
+    def made(keys):
+        options = patching.MotionOptions(effect_keys=parse(keys), beta_schedule="unchanged")
+        return refine(patching.apply_motion_module(model, motion, options), clip(), boxes)[0]
+
+    late = made("0:0, 3:0, 4:1, 5:1")
+    assert torch.equal(late, made("0:1")) and not torch.equal(late, made("0:0"))
+    with pytest.raises(ValueError, match="effect_schedule: key 6 is past the last frame of the clip, 5"):
+        made("0:1, 6:0")
 
 
 def test_the_highest_seed_and_several_faces(model):
