@@ -1,8 +1,9 @@
 """Measure the demo family in a real ComfyUI: `python dev.py measure WHAT [options]`.
 
 prompts: does the sprite that the prompt names appear, in its colour, and does it move the way the prompt
-says? gamma:   the 3-D Gaussian prior: with rising gamma, motion falls and steadiness rises. Figures go to
-stdout and to OUT/measure_*.json, contact sheets beside them.
+says? The others have modules of their own. What the report measures is not here (`dev.py report`).
+
+Figures go to stdout and to OUT/measure_*.json, contact sheets beside them.
 """
 
 import argparse
@@ -16,8 +17,7 @@ import numpy as np
 
 from .pack import ROOT, import_host, register_pack
 
-GAMMAS = (0.0, 0.1, 0.2, 0.4)
-WHAT = ("prompts", "gamma", "identity", "seams", "trajectories", "keyframes", "modes", "tuning", "atlas")
+WHAT = ("prompts", "identity", "seams", "trajectories", "keyframes", "modes", "tuning", "atlas")
 
 
 class Demo:
@@ -117,47 +117,6 @@ def measure_prompts(options):
     write_rows(options.out, "prompts", rows, sheet)
 
 
-def measure_gamma(options):
-    """The same prompts and seeds at four gammas.
-
-    Motion (mean flow, px a frame) and steadiness (warped difference).
-    """
-    demo = Demo(options.demo)
-    from choreographer.core.data.scene import sample_scene
-    from choreographer.core.metrics.report import measure
-
-    rng, rows, sheet = np.random.default_rng(options.seed), [], []
-    prompts = [sample_scene(rng, 16, sprites=1).caption for _ in range(options.count)]
-    for number, prompt in enumerate(prompts):
-        for gamma in GAMMAS:
-            images = demo.clip_for(
-                prompt, options.seed * 1000 + number, gamma, steps=options.steps, cfg=options.cfg
-            )
-            rows.append({"prompt": prompt, "gamma": gamma, **_figures(images, measure)})
-            if number < 4:
-                sheet.append(np.concatenate(list(images[::3]), 1))
-        print(f"\r{number + 1}/{len(prompts)}", end="", flush=True)
-    print()
-    for name in ("motion", "frame difference", "warped difference"):
-        table = np.array([[r[name] for r in rows if r["gamma"] == g] for g in GAMMAS])
-        steps = np.diff(table, axis=0)
-        half = 1.96 * steps.std(1, ddof=1) / steps.shape[1] ** 0.5
-        print(name, *(f"gamma {g}: {m:.4f}" for g, m in zip(GAMMAS, table.mean(1), strict=True)), sep="  ")
-        print("   steps", *(f"{s:+.4f} +- {h:.4f}" for s, h in zip(steps.mean(1), half, strict=True)))
-    write_rows(options.out, "gamma", rows, sheet)
-
-
-def _figures(images, measure):
-    import torch
-
-    report = measure(torch.from_numpy(images))
-    return {
-        "motion": report.farneback.mean_px,
-        "frame difference": float(np.abs(np.diff(images, axis=0)).mean() * 255),
-        "warped difference": float(np.mean(report.warped_difference)),
-    }
-
-
 def write_rows(folder, name, rows, sheet):
     """Write OUT/measure_NAME.json, and the pictures (H, W, 3) in 0..1 of `sheet` as one PNG beside it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,11 +160,10 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, default=ROOT / "output" / "measure")
     add_trajectory_options(parser)
     options = parser.parse_args(arguments)
-    measurements = {"prompts": measure_prompts, "gamma": measure_gamma}
-    if options.what not in measurements:  # in a module of its own
-        module = importlib.import_module(f".measure_{options.what}", __package__)
-        measurements[options.what] = getattr(module, f"measure_{options.what}")
-    measurements[options.what](options)
+    if options.what == "prompts":
+        return measure_prompts(options)
+    module = importlib.import_module(f".measure_{options.what}", __package__)
+    return getattr(module, f"measure_{options.what}")(options)
 
 
 if __name__ == "__main__":
