@@ -1,7 +1,7 @@
 """Measure the demo family in a real ComfyUI: `python dev.py measure WHAT [options]`.
 
 prompts: does the sprite that the prompt names appear, in its colour, and does it move the way the prompt
-says? The others have modules of their own. What the report measures is not here (`dev.py report`).
+says? The others have modules of their own; claims of the papers are measured by `dev.py report`.
 
 Figures go to stdout and to OUT/measure_*.json, contact sheets beside them.
 """
