@@ -6,8 +6,10 @@ said. It falls off in time around each keyframe and is scheduled over sampling.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .keyframes import Keyframes, falloff
@@ -22,7 +24,8 @@ class Guidance:
     `strength` 0..1 times each keyframe's own; `reach` in frames, see `keyframes.falloff`. It acts from
     `start_percent` to `end_percent` of sampling, meanwhile: "focus" draws the reach in, with the square of
     what is left, so that only the keyframes themselves are held at the end; "constant" changes nothing;
-    "fade" lets the strength fall to 0.
+    "fade" lets the strength fall to 0. `tone` 0..1, times `strength`, is how much all frames take on the
+    keyframes' colours meanwhile, see `match_tone`.
     Raises ValueError for values out of range.
     """
 
@@ -31,11 +34,13 @@ class Guidance:
     start_percent: float = 0.0
     end_percent: float = 1.0
     curve: str = "focus"
+    tone: float = 1.0
 
     def __post_init__(self):
         """Check the values."""
-        if not 0.0 <= self.strength <= 1.0:
-            raise ValueError(f"strength is {self.strength:g}, expected 0 to 1")
+        for name in ("strength", "tone"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name):g}, expected 0 to 1")
         if self.reach < 0:
             raise ValueError(f"reach is {self.reach:g} frames, expected 0 or more")
         if self.end_percent <= self.start_percent:
@@ -46,15 +51,22 @@ class Guidance:
         if self.curve not in CURVES:
             raise ValueError(f"curve is '{self.curve}', expected one of {', '.join(CURVES)}")
 
+    def acts(self, percent: float) -> bool:
+        """Whether it acts at `percent` of sampling."""
+        return self.start_percent <= percent <= self.end_percent
+
     def weights(self, keyframes: Keyframes, frames: int, percent: float) -> Tensor:
         """Pull of each keyframe on each frame at `percent` of sampling, (K, F) float32; 0 out of range."""
-        span = self.end_percent - self.start_percent
-        done = (percent - self.start_percent) / span
-        if not 0.0 <= done <= 1.0:
+        if not self.acts(percent):
             return falloff(keyframes, frames, self.reach) * 0
+        done = (percent - self.start_percent) / (self.end_percent - self.start_percent)
         reach = self.reach * (1 - done) ** 2 if self.curve == "focus" else self.reach
         strength = self.strength * (1 - done) if self.curve == "fade" else self.strength
         return falloff(keyframes, frames, reach) * strength
+
+    def tones(self, keyframes: Keyframes, frames: int, percent: float) -> Tensor:
+        """Share of each keyframe's tone in each frame, (K, F); from one to the next, whatever `reach`."""
+        return falloff(keyframes, frames, math.inf) * (self.strength * self.tone * self.acts(percent))
 
 
 def pull(clean: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -65,3 +77,23 @@ def pull(clean: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     weights = weights.to(clean)
     free = (1 - weights.sum(0)).view(-1, 1, 1, 1)
     return free * clean + (weights.T @ targets.to(clean).flatten(1)).view_as(clean)
+
+
+def match_tone(clean: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Shift colours to those of keyframes: predicted clean latents (F, C, h, w), by weights (K, F).
+
+    The shift takes the median over the picture, a channel, to that of the keyframe latents (K, C, h, w). A
+    median follows the background and not what moves before it. A model that makes a scene darker or redder
+    than its keyframes show would otherwise jump at each of them.
+    """
+    weights, own = weights.to(clean), _median(clean)
+    return (
+        clean
+        + torch.einsum("kf,kcij->fcij", weights, _median(targets.to(clean)))
+        - (weights.sum(0).view(-1, 1, 1, 1) * own)
+    )
+
+
+def _median(latents: Tensor) -> Tensor:
+    """Per frame and channel, (F, C, 1, 1)."""
+    return latents.flatten(2).median(-1).values[..., None, None]

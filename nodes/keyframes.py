@@ -180,6 +180,13 @@ def _pull() -> list:
             "stays. fade: the strength falls to 0.",
             default="focus",
         ),
+        amount_input(
+            "tone",
+            1.0,
+            "How much the colours of all frames, on the whole, keep to those of the keyframes around them. "
+            "Less where the light is to change on its own; 0 = free.",
+            optional=True,
+        ),
     ]
 
 
@@ -207,10 +214,10 @@ class KeyframeGuidance(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, vae, keyframes, strength, reach, start_percent, end_percent, curve
+        cls, model, vae, keyframes, strength, reach, start_percent, end_percent, curve, tone=1.0
     ) -> io.NodeOutput:
         """Patch a clone."""
-        guidance = Guidance(strength, reach, start_percent, end_percent, curve)
+        guidance = Guidance(strength, reach, start_percent, end_percent, curve, tone)
         return io.NodeOutput(apply_guidance(model, vae, keyframes, guidance))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from choreographer.core.keyframe_guidance import CURVES, Guidance, pull
+from choreographer.core.keyframe_guidance import CURVES, Guidance, match_tone, pull
 from choreographer.core.keyframes import (
     EASINGS,
     Keyframe,
@@ -134,6 +134,26 @@ def test_curves_begin_alike_and_act_only_in_range(curve):
     end, alone = guidance.weights(placed, 9, 0.6), falloff(placed, 9, 0) * 0.8
     expected = {"focus": alone, "constant": begin, "fade": begin * 0}[curve]
     torch.testing.assert_close(end, expected, atol=1e-6, rtol=0)
+
+
+def test_tone_goes_from_keyframe_to_keyframe_and_follows_the_background():
+    frames, generator = 9, torch.Generator().manual_seed(0)
+    clean = torch.randn(frames, 4, 8, 8, generator=generator)
+    targets = torch.stack([torch.full((4, 8, 8), 1.0), torch.full((4, 8, 8), 3.0)])
+    weights = Guidance(tone=1.0).tones(keys(2, 6), frames, 0.5)
+    made = match_tone(clean, targets, weights)
+    tone = made.flatten(2).median(-1).values
+    wanted = torch.tensor([1.0, 1, 1, 1.5, 2, 2.5, 3, 3, 3])
+    torch.testing.assert_close(tone, wanted[:, None].expand(-1, 4))
+    torch.testing.assert_close(made - made.mean((2, 3), True), clean - clean.mean((2, 3), True))
+    sprite = made.clone()
+    sprite[:, :, 2:5, 2:5] += 20.0  # something that stands before it; the ground moves little
+    assert float((match_tone(sprite, targets, weights) - sprite).abs().max()) < 1.0
+    for still in ({"tone": 0.0}, {"strength": 0.0}):
+        assert not Guidance(**still).tones(keys(2, 6), frames, 0.5).any()
+    assert not Guidance(tone=1.0, end_percent=0.4).tones(keys(2, 6), frames, 0.5).any()
+    half = match_tone(clean, targets, Guidance(tone=0.5).tones(keys(2, 6), frames, 0.5))
+    torch.testing.assert_close(half, (made + clean) / 2)
 
 
 def test_guidance_out_of_range_is_one_sentence():

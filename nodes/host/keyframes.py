@@ -8,7 +8,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...core.keyframe_guidance import Guidance, pull
+from ...core.keyframe_guidance import Guidance, match_tone, pull
 from ...core.keyframes import Keyframes, falloff, neighbours
 from .denoised import percent_of, with_post_cfg
 
@@ -78,8 +78,13 @@ class GuidanceRun:
         def change(arguments: dict) -> torch.Tensor:
             clean = arguments["denoised"]
             percent = percent_of(sampling, float(arguments["sigma"].flatten()[0]))
-            weights = self.guidance.weights(placed, len(clean), percent)
-            return pull(clean, targets, weights) if weights.any() else clean
+            told = placed, len(clean), percent
+            for act, weights in (
+                (pull, self.guidance.weights(*told)),
+                (match_tone, self.guidance.tones(*told)),
+            ):
+                clean = act(clean, targets, weights) if weights.any() else clean
+            return clean
 
         return executor(guider, sigmas, with_post_cfg(extra_args, change), callback, noise, *args, **kwargs)
 

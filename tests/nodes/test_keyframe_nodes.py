@@ -47,11 +47,22 @@ def test_clips_end_on_their_keyframes(vae, keyframes, sampler):
 def test_far_frames_and_other_runs_stay_to_the_bit(vae, keyframes):
     model = make_model()
     before = sample(model, 6)
-    patched = guided(model, vae, keyframes, reach=1)
+    patched = guided(model, vae, keyframes, reach=1, tone=0.0)
     run = sample(patched, 6)
     assert torch.equal(run[2:4], before[2:4]) and not torch.equal(run[1], before[1])
     assert torch.equal(sample(model, 6), before) and torch.equal(sample(patched, 6), run)
     assert torch.equal(sample(guided(model, vae, keyframes, strength=0.0), 6), before)
+
+
+def test_tone_brings_the_colours_of_far_frames_to_those_of_the_keyframes(vae, keyframes):
+    def away(tone):
+        run = sample(guided(make_model(), vae, keyframes, reach=1, tone=tone), 6)
+        assert close(run[[5, 0]], encoded(vae, keyframes))
+        wanted = encoded(vae, keyframes).flatten(2).median(-1).values.flip(0)
+        between = torch.stack([wanted[0].lerp(wanted[1], share) for share in (0.4, 0.6)])
+        return float((run[2:4].flatten(2).median(-1).values - between).abs().max())
+
+    assert away(1.0) < 1e-3 < away(0.5) < away(0.0)
 
 
 def test_a_run_before_the_pull_begins_is_plain(vae, keyframes):
