@@ -239,8 +239,8 @@ Change first: the image, the **Prompt**, the points (x and y from 0 to 1), and l
 
 IMAGE_TO_VIDEO_OBJECT = """## An object moves along a drawn path, the camera stays
 
-The image is the first frame. The star follows the path of *Object trajectories*; the single point beside it
-is an anchor, which stays.
+The image is the first frame, and *Keep to the image* gives its colours to all. The star follows the path of
+*Object trajectories*; the single point beside it is an anchor, which stays.
 
 Change first: draw in *Object trajectories*, and look at the preview. The picture comes from *Sprite World*;
 *Load Image* takes its place. **trajectory_scale** of *Camera-Free Guider* holds the camera more or less.
@@ -249,8 +249,9 @@ IMAGE_TO_VIDEO_CAMERA = """## The camera moves, the scene stays
 
 The image is the first frame, and *Camera Move* says how the view goes on from it.
 
-Change first: **preset** and **amount** of *Camera Move*; an end frame makes it stop earlier. Files for
-photographs: see *public_image_to_video_trajectory*."""
+Change first: **preset** and **amount** of *Camera Move*; an end frame makes it stop earlier. The demo model
+was trained mostly on still views and follows a camera only a little; files for photographs that do: see
+*public_image_to_video_trajectory*."""
 IMAGE_TO_VIDEO_BOTH = """## An object and the camera move
 
 Both at once: the square along its path, and the view by *Camera Move*. The **mode** is mix: both LoRAs act,
