@@ -221,7 +221,7 @@ def thumbnail(name: str, folder: Path) -> None:
     for place in range(4):
         frame = frames[place * (len(frames) - 1) // 3].resize((254, 254))
         sheet.paste(frame, (258 * (place % 2), 258 * (place // 2)))
-    sheet.save(ROOT / f"{name}.jpg", quality=88)
+    sheet.save(ROOT / f"{name}.jpg", quality=80, optimize=True)
 
 
 def main() -> int:

@@ -332,7 +332,15 @@ what happens. No other model is needed.
 
 Change first: the picture (*Load Image*, and a mask that is white on the subject), the **Prompt**,
 **strength** and **layers** of *Look at the picture*. With a model for image prompts the picture also stands
-for a word: see *train_image_prompt*."""
+for a word: see *picture_for_a_word*."""
+PICTURE_FOR_WORD = """## A picture that stands for a word
+
+The prompt says *ring*; which ring, the picture says: a trained model makes the picture a word of the prompt,
+and lets the clip look at it.
+
+Change first: the picture (*Load Image*, and a mask that is white on the subject), then **text** and
+**subject** of *Prompt*, a word that names what the picture shows. For public files see *public_videobooth*;
+for a model of your own, *train_image_prompt*."""
 DIRECTED = """## A director for the prompt
 
 One sentence with *then* in it becomes prompts for parts of the clip. With a chat server of yours (Ollama,
@@ -411,6 +419,7 @@ NOTES = {
     + PUBLIC.replace("and from the AnimateDiff release", "and")
     + "what *Tune on Video* and *SaveLatent* have saved.",
     "image_prompt_to_video": IMAGE_PROMPT + DEMO,
+    "picture_for_a_word": PICTURE_FOR_WORD + DEMO,
     "directed_prompt_to_video": DIRECTED + DEMO,
     "train_image_prompt": TRAIN_PROMPT,
     "public/videobooth": VIDEOBOOTH

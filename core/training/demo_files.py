@@ -18,6 +18,7 @@ NETS = {
     "image_control.safetensors": Path("controlnet") / "choreographer_demo_image.safetensors",
     "flow_control.safetensors": Path("controlnet") / "choreographer_demo_flow.safetensors",
     "uni_control.safetensors": Path("controlnet") / "choreographer_demo_uni.safetensors",
+    "image_prompt.safetensors": Path("image_prompt_models") / "choreographer_demo_image_prompt.safetensors",
 }
 MATRIX = 500  # numbers: what has more goes into fp8, LoRAs of rank 8 too; the rest stays
 
