@@ -5,6 +5,7 @@ import torch
 from choreographer.tests.nodes.clips import FRAMES, HEIGHT, WIDTH, Vae, call, clip
 from choreographer.tests.nodes.memory import PeakMemory
 from choreographer.tests.nodes.tiny import make_cond, pack, sample
+from torch.nn import Linear
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 
@@ -138,7 +139,7 @@ class Upscaler:
     scale = 2
 
     def __init__(self, most=10**9):
-        self.model, self.seen, self.most = torch.nn.Linear(1000, 250, bias=False), [], most
+        self.model, self.seen, self.most = Linear(1000, 250, bias=False), [], most
 
     def to(self, device):
         return self
