@@ -68,6 +68,15 @@ class Guidance:
         """Share of each keyframe's tone in each frame, (K, F); from one to the next, whatever `reach`."""
         return falloff(keyframes, frames, math.inf) * (self.strength * self.tone * self.acts(percent))
 
+    def steer(self, clean: Tensor, targets: Tensor, keyframes: Keyframes, percent: float) -> Tensor:
+        """Predicted clean latents (F, C, h, w) at `percent` of sampling, pulled and toned.
+
+        targets: latents (K, C, h, w) of the `placed` keyframes. Frames that nothing acts on stay to the bit.
+        """
+        weights, tones = (make(keyframes, len(clean), percent) for make in (self.weights, self.tones))
+        clean = pull(clean, targets, weights) if weights.any() else clean
+        return match_tone(clean, targets, tones) if tones.any() else clean
+
 
 def pull(clean: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Mix predicted clean latents (F, C, h, w) with keyframe latents (K, C, h, w) by weights (K, F).
@@ -86,12 +95,9 @@ def match_tone(clean: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     median follows the background and not what moves before it. A model that makes a scene darker or redder
     than its keyframes show would otherwise jump at each of them.
     """
-    weights, own = weights.to(clean), _median(clean)
-    return (
-        clean
-        + torch.einsum("kf,kcij->fcij", weights, _median(targets.to(clean)))
-        - (weights.sum(0).view(-1, 1, 1, 1) * own)
-    )
+    weights = weights.to(clean)
+    wanted = torch.einsum("kf,kcij->fcij", weights, _median(targets.to(clean)))
+    return clean + (wanted - weights.sum(0).view(-1, 1, 1, 1) * _median(clean))
 
 
 def _median(latents: Tensor) -> Tensor:

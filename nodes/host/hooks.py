@@ -132,8 +132,7 @@ def as_part(model: ModelPatcher, first: int, count: int) -> ModelPatcher:
     What is keyed to frames on the model then acts at the frames of that clip.
     """
     model = model.clone()
-    options = {**model.model_options.get("transformer_options", {}), PART: (first, count)}
-    model.model_options = {**model.model_options, "transformer_options": options}
+    model.model_options["transformer_options"][PART] = first, count  # a clone's options are its own
     return model
 
 

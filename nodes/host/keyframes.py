@@ -8,7 +8,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...core.keyframe_guidance import Guidance, match_tone, pull
+from ...core.keyframe_guidance import Guidance
 from ...core.keyframes import Keyframes, falloff, neighbours
 from .denoised import percent_of, with_post_cfg
 
@@ -76,15 +76,8 @@ class GuidanceRun:
         targets, sampling = base.process_latent_in(targets).to(noise), base.model_sampling
 
         def change(arguments: dict) -> torch.Tensor:
-            clean = arguments["denoised"]
             percent = percent_of(sampling, float(arguments["sigma"].flatten()[0]))
-            told = placed, len(clean), percent
-            for act, weights in (
-                (pull, self.guidance.weights(*told)),
-                (match_tone, self.guidance.tones(*told)),
-            ):
-                clean = act(clean, targets, weights) if weights.any() else clean
-            return clean
+            return self.guidance.steer(arguments["denoised"], targets, placed, percent)
 
         return executor(guider, sigmas, with_post_cfg(extra_args, change), callback, noise, *args, **kwargs)
 
