@@ -15,13 +15,20 @@ from .measure import Demo, write_rows
 
 NUMBER, COLOUR, PICTURES = 7, "purple", 5
 GAMMA = 0.15
+SUBJECTS = {"no ID": "a face", "in words": f"a {COLOUR} face"}  # of prompts without ID tokens
 WAYS = {  # name -> (settings of the training or None, gamma)
     "no ID": (None, GAMMA),
+    "in words": (None, GAMMA),
     "ID tokens": ({}, GAMMA),
     "single token": ({"start": "#42170"}, GAMMA),
     "unmasked": ({"masked": False}, GAMMA),
     "no prior": ({}, 0.0),
 }
+
+
+def subject_of(way):
+    """What prompts call the subject in one of the ways."""
+    return SUBJECTS.get(way, "a embedding:me face")
 
 
 def identity_pictures(count=PICTURES, seed=5):
@@ -93,7 +100,7 @@ def measure_identity(options):
             if not changes and options.save_tokens:
                 write_id_tokens(learnt[key], options.save_tokens)
         demo.clip = clip if key is None else apply_id_tokens(clip, learnt[key])
-        subject = f"a {COLOUR} face" if key is None else "a embedding:me face"
+        subject = subject_of(name)
         for number in range(options.count):
             way, ground = list(DIRECTIONS)[number % 4], list(GROUNDS)[number % len(GROUNDS)]
             images = demo.clip_for(

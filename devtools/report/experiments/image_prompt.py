@@ -62,30 +62,27 @@ def scores(parts, prompt, seed: int, ways) -> tuple[dict, dict]:
 
 
 def measure_ways(ready, seed: int) -> Made:
-    """Told by text alone, by the picture in the prompt, and in the attention too."""
-    from choreographer.core.training.image_prompt_report import WAYS
+    """Told by text alone, by the picture in the prompt, in the attention too, and there without positions."""
+    from choreographer.core.training.image_prompt_report import FINE, WAYS
 
     parts, (prompt,) = ready
-    return Made(*scores(parts, prompt, seed, WAYS))
+    figures, strips = scores(parts, prompt, seed, WAYS)
+    own, strip = scores(parts, without_positions(prompt), seed, (FINE,))
+    return Made({**figures, "no positions": own[FINE]}, {**strips, "no positions": strip[FINE]})
 
 
-def measure_positions(ready, seed: int) -> Made:
-    """With the trained gains of the positions, and with gains of 0."""
+def without_positions(prompt):
+    """A copy of a model whose trained gains of the positions are 0."""
     import copy
 
     import torch
-    from choreographer.core.training.image_prompt_report import FINE
 
-    parts, (prompt,) = ready
-    figures, strips, without = {}, {}, copy.deepcopy(prompt)
+    without = copy.deepcopy(prompt)
     with torch.no_grad():
         for name, weight in without.named_parameters():
             if "gain" in name:
                 weight.zero_()
-    for side, model in (("positions", prompt), ("no positions", without)):
-        own, strip = scores(parts, model, seed, (FINE,))
-        figures[side], strips[side] = own[FINE], strip[FINE]
-    return Made(figures, strips)
+    return without
 
 
 def measure_stages(ready, seed: int) -> Made:
@@ -103,9 +100,8 @@ def measure_stages(ready, seed: int) -> Made:
 
 _MODEL = {**BASE, "image prompt model": MAIN}
 EXPERIMENTS = (
-    Experiment("image_prompt", "1", _MODEL, (6, 32), 30, _prepare(MAIN), measure_ways),
-    Experiment("image_prompt_positions", "1", _MODEL, (6, 32), 26, _prepare(MAIN), measure_positions),
-    Experiment("image_prompt_stages", "1", {**_MODEL, "jointly trained image prompt model": JOINT}, (6, 32),
+    Experiment("image_prompt", "1", _MODEL, (6, 64), 42, _prepare(MAIN), measure_ways),
+    Experiment("image_prompt_stages", "1", {**_MODEL, "jointly trained image prompt model": JOINT}, (6, 64),
                44, _prepare(MAIN, JOINT), measure_stages),
 )  # fmt: skip
 
@@ -123,7 +119,7 @@ ROWS = (
         "caption", "coarse and fine", "text only", 0),
     Row("picture_positions", "Image prompts", "Position encoding improves the result",
         f"{_HOW}; trained gains against gains of 0", "CLIP score 25.69 without, 25.7049 with",
-        "image_prompt_positions", "likeness", "positions", "no positions", 1),
+        "image_prompt", "likeness", "coarse and fine", "no positions", 1),
     Row("picture_joint", "Image prompts", "Joint training makes the coarse path useless",
         f"{_HOW}; coarse path alone, trained coarse to fine against jointly", "shown as pictures",
         "image_prompt_stages", "likeness", "staged, coarse", "joint, coarse", 1),
