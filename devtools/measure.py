@@ -118,9 +118,12 @@ def measure_prompts(options):
 
 
 def write_rows(folder, name, rows, sheet):
-    """Write OUT/measure_NAME.json, and the pictures (H, W, 3) in 0..1 of `sheet` as one PNG beside it."""
+    """Write OUT/measure_NAME.json, and the pictures (H, W, 3) in 0..1 of `sheet`, if any, as one PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"measure_{name}.json").write_text(json.dumps(rows, indent=1))
+    if not sheet:
+        print(f"written: {folder / f'measure_{name}.json'}")
+        return
     columns = [np.concatenate(sheet[i::2], 0) for i in range(2)] if len(sheet) > 1 else sheet
     height = min(column.shape[0] for column in columns)
     picture = np.concatenate([column[:height] for column in columns], 1)

@@ -1,8 +1,8 @@
-"""`dev.py measure modes`: clips made frame by frame in every mode, over `count` seeds.
+"""`dev.py measure modes`: what several maps cost in one Uni-ControlNet, against a net for each.
 
-Of each mode how much of the source's motion is kept (the sprite's travel in parts of the source's), how far
-it is from the source's track, and how steady the clip is: the change between neighbouring frames after the
-source's motion is taken out. Then what several maps cost in one Uni-ControlNet, against a net for each.
+And what the report measures of clips made frame by frame: how much of the source's motion is kept (the
+sprite's travel in parts of the source's), how far it is from the source's track, and how steady the clip is:
+the change between neighbouring frames after the source's motion is taken out.
 """
 
 import time
@@ -63,56 +63,23 @@ def cost(net, model, prompts):
         times = []
         for _ in range(COST_RUNS):
             started = time.monotonic()
+            noise = torch.randn(latent.shape)
             comfy.sample.sample(
-                model,
-                torch.randn(latent.shape),
-                4,
-                5.0,
-                "euler",
-                "normal",
-                *steered,
-                latent,
-                disable_pbar=True,
-            )
+                model, noise, 4, 5.0, "euler", "normal", *steered, latent, disable_pbar=True
+            )  # fmt: skip
             times.append(time.monotonic() - started)
         found[name] = float(np.median(times))
     return found
 
 
 def measure_modes(options):
-    """Every mode on `count` seeds, half of the steps of other measurements: each frame is a run."""
+    """Several maps in one net, against a net for each, with the demo's Uni-ControlNet."""
     demo = Demo(options.demo, motion=False)
     import torch
-    from choreographer.core.control_modes.loop import MODES, Loop
-    from choreographer.core.control_modes.maps import Edges
-    from choreographer.nodes.host.previous_frame import FrameSampler, Guide, sample_frames
-    from choreographer.nodes.host.sampling import SamplerSettings
     from choreographer.nodes.host.uni_control import load_uni_file
 
     net = load_uni_file(str(options.uni_control or ROOT / "demo" / UNI))
-    rows, sheet = [], []
     with torch.inference_mode():
-        for seed in range(options.count):
-            images, depth, caption, track = source_of(seed)
-            prompts = tuple(
-                demo.clip.encode_from_tokens_scheduled(demo.clip.tokenize(text)) for text in (caption, "")
-            )
-            settings = SamplerSettings(seed, options.steps // 2, options.cfg, "euler", "normal")
-            for mode in MODES:
-                sampler = FrameSampler(demo.model, demo.vae, prompts, Guide(uni=net), settings)
-                made, _, _ = sample_frames(sampler, images, depth, Loop(mode, "shared"), Edges(), None)
-                rows.append({"seed": seed, "mode": mode, **figures(made, images, track)})
-                if seed < 3:
-                    sheet.append(np.concatenate(list(made.numpy()), 1))
-            print(f"\r{seed + 1}/{options.count}", end="", flush=True)
-        seconds = cost(net, demo.model, prompts)
-    print()
-    for mode in MODES:
-        of = {
-            name: [r[name] for r in rows if r["mode"] == mode]
-            for name in rows[0]
-            if name not in ("seed", "mode")
-        }
-        print(f"{mode}:", *(f"{name} {np.nanmean(v):.2f}" for name, v in of.items()), sep="  ")
+        seconds = cost(net, demo.model, demo.encoded(source_of(options.seed)[2]))
     print("seconds:", seconds)
-    write_rows(options.out, "modes", [seconds, *rows], sheet)
+    write_rows(options.out, "modes", [seconds], [])

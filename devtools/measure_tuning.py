@@ -13,12 +13,19 @@ from .measure import Demo, write_rows
 
 FRAMES, SIDE, STEPS = 8, 128, 20
 SOURCE = {"shape": "circle", "colour": "red", "motion": "moving right", "ground": "grass"}
-EDITS = {
-    "source": "a red circle moving right on grass",
-    "colour": "a blue circle moving right on grass",
-    "shape": "a red star moving right on grass",
-    "ground": "a red circle moving right on sand",
-}
+
+
+def edits_of(seed):
+    """Prompts of three edits: another colour, shape and ground, others for another seed."""
+    from choreographer.core.data.scene import SHAPES
+    from choreographer.core.data.shapes import GROUNDS, HUES
+
+    prompts, known = {}, {"colour": HUES, "shape": SHAPES, "ground": GROUNDS}
+    for part, names in known.items():
+        others = [name for name in names if name != SOURCE[part]]
+        said = {**SOURCE, part: others[seed % len(others)]}
+        prompts[part] = "a {colour} {shape} {motion} on {ground}".format(**said)
+    return prompts
 
 
 def source_clip(seed):
@@ -30,6 +37,36 @@ def source_clip(seed):
     scene = sample_scene(np.random.default_rng(seed), FRAMES, sprites=1, camera="", **SOURCE)
     clip = render(scene, SIDE, SIDE)
     return torch.from_numpy(clip.images).float(), clip.caption, clip.tracks[0]
+
+
+def seen_in(made, words, track):
+    """What an edited clip (F, H, W, 3) shows.
+
+    track: pixels from the sprite to the source's track; follows: 1 where colour, shape and ground are those
+    of the prompt; change: from frame to frame, 0..255.
+    """
+    from choreographer.core.data.measure import look
+
+    images, said = made.numpy(), words.split()
+    seen = look(images)
+    there = bool(np.isfinite(seen.path).any())
+    return {
+        "track": float(np.nanmean(np.linalg.norm(seen.path - track, axis=1))) if there else float("nan"),
+        "follows": float(seen.colour in said and seen.shape in said and ground_of(images) in said),
+        "change": float(made.diff(dim=0).abs().mean() * 255),
+    }
+
+
+def ground_of(images):
+    """Name of the ground of a clip (F, H, W, 3), by its tint: how bright it is differs from clip to clip."""
+    from choreographer.core.data.measure import sprite_mask
+    from choreographer.core.data.shapes import GROUNDS
+
+    def tint(colour):
+        return np.asarray(colour) / np.sum(colour)
+
+    seen = tint(np.median([np.median(image[~sprite_mask(image)], 0) for image in images], 0))
+    return min(GROUNDS, key=lambda name: np.abs(seen - tint(GROUNDS[name][0])).sum())
 
 
 def as_velocity(model):
@@ -116,7 +153,6 @@ def measure_tuning(options):
     """One clip: `--train-steps` of tuning, then every edit."""
     demo = Demo(options.demo, motion=False)
     import torch
-    from choreographer.core.data.measure import look
     from choreographer.nodes.host.tuning import TuningOptions, apply_tuning
     from choreographer.nodes.host.tuning_training import TuneSettings, tune_on_clip
 
@@ -131,11 +167,9 @@ def measure_tuning(options):
         editor = Editor(demo, latent, options.steps)
         figures = {"tuning_seconds": seconds, **round_trips(editor, model)}
         noise, rows, sheet = editor.inverted(model, 1), [], list(images[::2].numpy())
-        for name, words in EDITS.items():
+        for name, words in edits_of(options.seed).items():
             _, made = editor.sampled(model, noise, words, options.cfg)
-            seen = look(made.numpy())
-            error = float(np.nanmean(np.linalg.norm(seen.path - track, axis=1)))
-            rows.append({"edit": name, "colour": seen.colour, "shape": seen.shape, "track_error_px": error})
+            rows.append({"edit": name, **seen_in(made, words, track)})
             print(rows[-1], flush=True)
             sheet += list(made[::2].numpy())
     print(figures)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .rows import Experiment, Figures, Made
 
-QUALITY = 80  # of JPEGs
+QUALITY = 80  # of contact sheets, WebP
 CELL = 80  # pixels a frame on a contact sheet
 LABEL = 110  # pixels of a side's name
 
@@ -41,7 +41,7 @@ class Shelf:
     @property
     def sheet(self) -> Path:
         """The contact sheet of seed 0."""
-        return self.folder / "sheet.jpg"
+        return self.folder / "sheet.webp"
 
     def has(self, seed: int) -> bool:
         """Whether a seed has been measured."""
@@ -76,7 +76,7 @@ def frames_of(images, count: int = 5) -> list[np.ndarray]:
 
 
 def draw_sheet(strips, file: Path) -> None:
-    """Write clips as one JPEG: a line a side with its name; strips: side -> frames (H, W, 3) in 0..1."""
+    """Write clips as one WebP: a line a side with its name; strips: side -> frames (H, W, 3) in 0..1."""
     lines = []
     for side, frames in strips.items():
         label = np.full((CELL, LABEL, 3), 255, np.uint8)
@@ -90,7 +90,7 @@ def draw_sheet(strips, file: Path) -> None:
         lines.append(np.concatenate([label, *cells], 1))
     width = max(line.shape[1] for line in lines)
     lines = [np.pad(n, ((0, 2), (0, width - n.shape[1]), (0, 0)), constant_values=255) for n in lines]
-    cv2.imwrite(str(file), np.concatenate(lines), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    cv2.imwrite(str(file), np.concatenate(lines), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
 
 
 def _broken(text: str, most: int = 15) -> list[str]:

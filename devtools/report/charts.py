@@ -13,6 +13,7 @@ from .rows import Experiment, Figures
 from .verdict import BESIDE, FEW, HOLDS, MISSING, OPEN, OPPOSITE, Result
 
 WIDTH, LINE, NAMES, TOP = 760, 20, 190, 46  # pixels
+LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100: every pixel as it is
 REACH = 3.0  # deviations of the difference that the chart shows to each side
 INK, GRID = (50, 50, 50), (215, 215, 215)  # BGR, as all below
 COLOURS = {HOLDS: (60, 140, 40), OPEN: (120, 120, 120), OPPOSITE: (40, 50, 190), BESIDE: (170, 110, 40)}
@@ -38,7 +39,7 @@ def draw_results(results: Sequence[Result], file: Path) -> None:
         cv2.circle(picture, (middle, y), 4, colour, -1, cv2.LINE_AA)
         _write(picture, one.row.name, 4, y + 4)
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(str(file), picture, LOSSLESS)
 
 
 def _place(value: float) -> int:
@@ -66,4 +67,4 @@ def draw_curve(experiment: Experiment, figures: Sequence[Figures], file: Path) -
     }
     picture = (plot(curves).numpy() * 255).round().astype(np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(str(file), picture[..., ::-1], LOSSLESS)

@@ -75,7 +75,7 @@ def write(
     folder = docs / IMAGES
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    draw_results(found.results, folder / "results.png")
+    draw_results(found.results, folder / "results.webp")
     parts = [INTRODUCTION.format(fewest=FEWEST), _summary(context, found)]
     for paper, title in papers.items():
         own = [one for one in found.results if one.row.paper == paper]
@@ -94,9 +94,8 @@ def _summary(context: Context, found: Findings) -> str:
     words = (HOLDS, OPEN, OPPOSITE, FEW, BESIDE, MISSING)
     told = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
     run = "quick" if context.quick else "full"
-    return (
-        f"Of {len(found.results)} rows ({run} run): {told}.\n\n![All rows]({IMAGES.as_posix()}/results.png)\n"
-    )
+    chart = (IMAGES / "results.webp").as_posix()
+    return f"Of {len(found.results)} rows ({run} run): {told}.\n\n![All rows]({chart})\n"
 
 
 def _section(paper, title, results, context, found, experiments, folder) -> str:
@@ -120,11 +119,11 @@ def _pictures(experiment: Experiment, context: Context, figures, folder: Path) -
     """The contact sheet of seed 0 and the curve of an experiment, as far as there are any."""
     lines, sheet = [], context.shelf(experiment).sheet
     if sheet.is_file():
-        target = folder / f"{experiment.name}.jpg"
+        target = folder / f"{experiment.name}.webp"
         shutil.copyfile(sheet, target)
         lines += [f"![{experiment.name}, seed 0]({(IMAGES / target.name).as_posix()})", ""]
     if experiment.curve and figures:
-        target = folder / f"{experiment.name}.png"
+        target = folder / f"{experiment.name}_curve.webp"
         draw_curve(experiment, figures, target)
         lines += [f"![{experiment.name}, means]({(IMAGES / target.name).as_posix()})", ""]
     return lines

@@ -194,8 +194,8 @@ def test_every_experiment_can_be_keyed(context):
 
 def test_a_sheet_holds_sides_of_any_length(tmp_path):
     frames = list(np.random.default_rng(0).random((5, 20, 30, 3)))
-    draw_sheet({"a": frames, "b": frames[:3]}, tmp_path / "s.jpg")
-    assert (tmp_path / "s.jpg").stat().st_size < 40_000
+    draw_sheet({"a": frames, "b": frames[:3]}, tmp_path / "s.webp")
+    assert (tmp_path / "s.webp").stat().st_size < 40_000
 
 
 def test_the_command_reads_its_options(capsys):

@@ -1,4 +1,4 @@
-"""The investigation paper: the four control modes, inversion of models that predict noise or v, tuning."""
+"""The investigation paper: the control modes, inversion of models that predict noise or v, tuning."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from ..rows import Experiment, Made, Row
 
 UNI = "controlnet/choreographer_demo_uni.safetensors"
 STILL = {"checkpoint": CHECKPOINT}
-FOUR = {"M1": "per frame", "M2": "previous frame", "M3": "interpolated", "M4": "content and flow"}
+MODES = {
+    "M1": "per frame", "M2": "previous frame", "M3": "interpolated", "M4": "content and flow",
+    "M3 along flow": "interpolated along flow", "M4 with maps": "maps, content and flow",
+}  # fmt: skip
 TUNED = {True: 40, False: 200}
 RATE = 1e-3
-EDIT = "a blue circle moving right on grass"
 
 
 def prepare_modes(context):
@@ -23,7 +25,7 @@ def prepare_modes(context):
 
 
 def measure_modes(ready, seed: int) -> Made:
-    """A moving sprite remade frame by frame in the four modes; half of the steps, each frame is a run."""
+    """A moving sprite remade frame by frame in every mode; half of the steps, each frame is a run."""
     import torch
 
     from ... import measure_modes as modes
@@ -39,7 +41,7 @@ def measure_modes(ready, seed: int) -> Made:
     settings = SamplerSettings(seed, STEPS // 2, CFG, "euler", "normal")
     figures, strips = {}, {"source": frames_of(images)}
     with torch.inference_mode():
-        for side, mode in FOUR.items():
+        for side, mode in MODES.items():
             sampler = FrameSampler(demo.model, demo.vae, prompts, Guide(uni=net), settings)
             made, _, _ = sample_frames(sampler, images, depth, Loop(mode, "shared"), Edges(), None)
             figures[side], strips[side] = modes.figures(made, images, track), frames_of(made)
@@ -68,38 +70,33 @@ def prepare_tuning(context):
 
 
 def measure_tuning(ready, seed: int) -> Made:
-    """A clip inverted and sampled with another colour, by the model tuned on it and by the plain one."""
+    """A clip edited in colour, in shape and in ground, by the model tuned on it and by the plain one."""
     import numpy as np
     import torch
 
     from ... import measure_tuning as tuning
 
     demo, steps = ready
-    from choreographer.core.data.measure import look
     from choreographer.nodes.host.tuning import TuningOptions, apply_tuning
     from choreographer.nodes.host.tuning_training import TuneSettings, tune_on_clip
 
     images, caption, track = tuning.source_clip(seed)
-    figures, strips = {}, {"source": frames_of(images)}
+    figures, strips, edits = {}, {"source": frames_of(images)}, tuning.edits_of(seed)
     with torch.inference_mode():
         latent = {"samples": demo.vae.encode(images)}
         learnt, _ = tune_on_clip(demo.model, demo.clip, latent, caption, TuneSettings(steps, RATE, seed))
         tuned = apply_tuning(demo.model, learnt, TuningOptions())
         editor = tuning.Editor(demo, latent, STEPS)
         for side, model in (("plain", demo.model), ("tuned", tuned)):
-            _, made = editor.sampled(model, editor.inverted(model, 1), EDIT, CFG)
-            seen = look(made.numpy())
-            error = np.nanmean(np.linalg.norm(seen.path - track, axis=1)) if _found(seen) else np.nan
-            change = float(made.diff(dim=0).abs().mean() * 255)
-            figures[side] = {"track": float(error), "colour": float(seen.colour == "blue"), "change": change}
-            strips[side] = frames_of(made)
+            noise, found = editor.inverted(model, 1), {}
+            for edit, words in edits.items():
+                _, made = editor.sampled(model, noise, words, CFG)
+                found[edit] = tuning.seen_in(made, words, track)
+                strips[f"{side}, {edit}"] = frames_of(made)
+            figures[side] = {name: float(np.nanmean([one[name] for one in found.values()]))
+                             for name in ("track", "follows", "change")}  # fmt: skip
+            figures[side] |= {f"track of {edit}": one["track"] for edit, one in found.items()}
     return Made(figures, strips)
-
-
-def _found(seen) -> bool:
-    import numpy as np
-
-    return bool(np.isfinite(seen.path).any())
 
 
 def _same(context):
@@ -107,15 +104,18 @@ def _same(context):
 
 
 EXPERIMENTS = (
-    Experiment("control_modes", "1", {**STILL, "Uni-ControlNet": UNI}, (6, 24), 20, prepare_modes,
-               measure_modes, lambda quick: {"modes": FOUR}),
+    Experiment("control_modes", "1", {**STILL, "Uni-ControlNet": UNI}, (6, 32), 30, prepare_modes,
+               measure_modes, lambda quick: {"modes": MODES}),
     Experiment("inversion", "1", STILL, (6, 16), 30, _same, measure_inversion),
-    Experiment("tuning", "1", STILL, (6, 12), 40, prepare_tuning, measure_tuning,
-               lambda quick: {"tuned": TUNED[quick], "rate": RATE, "edit": EDIT}),
+    Experiment("tuning", "2", STILL, (6, 12), 85, prepare_tuning, measure_tuning,
+               lambda quick: {"tuned": TUNED[quick], "rate": RATE}),
 )  # fmt: skip
 
 _MODES = "sprite clips of 6 frames remade frame by frame with Uni-ControlNet on true depth and edges"
-_TUNING = "sprite clips of 8 frames, tuned on, inverted and sampled with another colour in the prompt"
+_TUNING = (
+    "sprite clips of 8 frames, tuned on, inverted, and sampled with another colour, shape or ground in the "
+    "prompt; means of the three edits"
+)
 ROWS = (
     Row("modes_m2", "Investigation", "Maps of the previous frame (M2) freeze the motion that M1 keeps",
         f"{_MODES}; travel of the sprite in parts of the source's", "described", "control_modes", "travel",
@@ -127,6 +127,21 @@ ROWS = (
     Row("modes_m4", "Investigation", "Content and flow (M4) are steadier than M1",
         f"{_MODES}; warped difference along the source's flow", "described", "control_modes",
         "warped_difference", "M4", "M1", -1, "0..255"),
+    Row("modes_moved", "Investigation", "Maps interpolated along the flow are steadier than M3's",
+        f"{_MODES}; warped difference along the source's flow", "not of the paper", "control_modes",
+        "warped_difference", "M3 along flow", "M3", -1, "0..255"),
+    Row("modes_moved_travel", "Investigation", "at equal motion",
+        f"{_MODES}; travel in parts of the source's", "not of the paper", "control_modes", "travel",
+        "M3 along flow", "M3", 0),
+    Row("modes_guided", "Investigation", "M4 with maps too is steadier than M4",
+        f"{_MODES}; warped difference along the source's flow", "not of the paper", "control_modes",
+        "warped_difference", "M4 with maps", "M4", -1, "0..255"),
+    Row("modes_guided_travel", "Investigation", "at equal motion",
+        f"{_MODES}; travel in parts of the source's", "not of the paper", "control_modes", "travel",
+        "M4 with maps", "M4", 0),
+    Row("modes_guided_first", "Investigation", "and steadier than M1",
+        f"{_MODES}; warped difference along the source's flow", "not of the paper", "control_modes",
+        "warped_difference", "M4 with maps", "M1", -1, "0..255"),
     Row("inversion_v", "Investigation", "A v model inverted as if it predicted noise loses the clip (SD2.1)",
         "sprite clips inverted and sampled again, guidance 1, the same weights as a noise and as a v model; "
         "PSNR of latents, each by its own type against v taken for noise", "blurred results with SD2.1",
@@ -139,6 +154,10 @@ ROWS = (
     Row("tuning_change", "Investigation", "Tuning makes the edit's frames agree",
         f"{_TUNING}; mean change from frame to frame", "described", "tuning", "change", "tuned", "plain", -1,
         "0..255"),
-    Row("tuning_colour", "Investigation", "The edit follows the prompt",
-        f"{_TUNING}; share of clips in the new colour", "described", "tuning", "colour", "tuned", "plain", 0),
+    Row("tuning_follows", "Investigation", "The edit follows the prompt",
+        f"{_TUNING}; share in which colour, shape and ground are those of the prompt", "described", "tuning",
+        "follows", "tuned", "plain", 0),
+    Row("tuning_recoloured", "Investigation", "and keeps the motion, edits of colour alone",
+        _TUNING.replace("means of the three edits", "the edit in colour"), "not reported", "tuning",
+        "track of colour", "tuned", "plain", 0, "px"),
 )  # fmt: skip

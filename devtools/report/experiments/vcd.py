@@ -171,7 +171,7 @@ def _same(context):
 EXPERIMENTS = (
     Experiment("vcd_gamma", "1", BASE, (6, 32), 56, _same, measure_gamma, lambda quick: {"gammas": GAMMAS},
                curve=(tuple(f"gamma {g:g}" for g in GAMMAS), ("flow_mean", "warped", "similarity"))),
-    Experiment("vcd_identity", "1", BASE, (6, 64), 85, prepare_identity, measure_identity,
+    Experiment("vcd_identity", "1", BASE, (6, 64), 75, prepare_identity, measure_identity,
                lambda quick: {"learnt": LEARNT, "rate": RATE, "ways": WAYS}, before=120),
     Experiment("vcd_tiles", "1", BASE, (6, 12), 20, _same, measure_tiles,
                lambda quick: {"denoise": TILE_DENOISE, "pass": PASS_STEPS, "frames": TILE_FRAMES}),
