@@ -50,7 +50,7 @@ def measure_atlas(options):
         world = draw(scene, HEIGHT, WIDTH)
         images, masks = torch.from_numpy(world.images), torch.from_numpy(world.masks[0])
         started = time.monotonic()
-        atlas = fit_atlas(Clip(images, masks.float()), AtlasSettings(steps=options.train_steps))
+        atlas = fit_atlas(Clip(images, masks.float()), AtlasSettings(steps=options.fit_steps))
         seconds, shown = time.monotonic() - started, render(atlas)
         points = torch.cat([atlas.frame_points(frame) for frame in range(FRAMES)])
         found = (atlas.alpha(points)[:, 0] > 0.5).view(masks.shape)

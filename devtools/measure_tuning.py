@@ -42,16 +42,18 @@ def source_clip(seed):
 def seen_in(made, words, track):
     """What an edited clip (F, H, W, 3) shows.
 
-    track: pixels from the sprite to the source's track; follows: 1 where colour, shape and ground are those
+    track: pixels from the sprite to the source's track; motion: the same with its mean place taken for the
+    source's, so what is left is how it moves; follows: 1 where colour, shape and ground are those
     of the prompt; change: from frame to frame, 0..255.
     """
     from choreographer.core.data.measure import look
 
     images, said = made.numpy(), words.split()
     seen = look(images)
-    there = bool(np.isfinite(seen.path).any())
+    gaps = (seen.path - track)[np.isfinite(seen.path[:, 0])]
     return {
-        "track": float(np.nanmean(np.linalg.norm(seen.path - track, axis=1))) if there else float("nan"),
+        "track": float(np.linalg.norm(gaps, axis=1).mean()) if len(gaps) else float("nan"),
+        "motion": float(np.linalg.norm(gaps - gaps.mean(0), axis=1).mean()) if len(gaps) else float("nan"),
         "follows": float(seen.colour in said and seen.shape in said and ground_of(images) in said),
         "change": float(made.diff(dim=0).abs().mean() * 255),
     }

@@ -393,8 +393,8 @@ ATLAS = """## Paint once, see it on every frame
 A clip is unwrapped into pictures of its foreground and background. The ground is changed (here inverted), and
 the clip is rendered again; then one frame is changed, and carried to all others. No model is needed.
 
-Change first: the clip and its **masks**, **steps** of *Unwrap it* (400), and the edits: *Load Image* in place
-of the inverted ones, or any image workflow on *Background*."""
+Change first: the clip and its **masks**, **steps** of *Unwrap it* (600 fit best), and the edits: *Load Image*
+in place of the inverted ones, or any image workflow on *Background*."""
 ATLAS_GUIDANCE = """## One rigid world while sampling (experimental)
 
 At six tenths of sampling the predicted clip is decoded, an atlas is fitted whose pictures come from the first

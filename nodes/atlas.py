@@ -49,7 +49,7 @@ class BuildAtlas(io.ComfyNode):
             "frames.",
             inputs=[
                 _clip("The clip, in order, without cuts."),
-                _steps(400),
+                _steps(600),
                 seed_input("Seed of the fit."),
                 _masks(
                     "Where the foreground is, one mask a frame, from any source. Without masks the atlas has "

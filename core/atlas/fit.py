@@ -61,7 +61,7 @@ class AtlasSettings:
     with the masks; anchor: only frames before this one colour the pictures (0: all); weights of the losses.
     """
 
-    steps: int = 400
+    steps: int = 600
     batch: int = 2048
     seed: int = 0
     early: float = 0.25

@@ -27,6 +27,8 @@ def test_the_source_follows_its_own_track_and_words_and_no_others():
     for words in edits_of(3).values():
         assert seen_in(images, words, track)["follows"] == 0
     assert seen_in(images, caption, track + 5)["track"] == pytest.approx(5 * 2**0.5, abs=1)
+    assert seen_in(images, caption, track + 5)["motion"] == pytest.approx(seen["motion"], abs=1e-6)
+    assert seen_in(images, caption, track * [2, 1])["motion"] > 3
 
 
 @pytest.mark.parametrize("seed", [0, 6])  # 6: lit otherwise than its ground usually is

@@ -94,8 +94,9 @@ def measure_tuning(ready, seed: int) -> Made:
                 found[edit] = tuning.seen_in(made, words, track)
                 strips[f"{side}, {edit}"] = frames_of(made)
             figures[side] = {name: float(np.nanmean([one[name] for one in found.values()]))
-                             for name in ("track", "follows", "change")}  # fmt: skip
-            figures[side] |= {f"track of {edit}": one["track"] for edit, one in found.items()}
+                             for name in ("track", "motion", "follows", "change")}  # fmt: skip
+            for edit, one in found.items():
+                figures[side] |= {f"{name} of {edit}": one[name] for name in ("track", "motion")}
     return Made(figures, strips)
 
 
@@ -148,7 +149,10 @@ ROWS = (
         "inversion", "psnr", "v", "v taken for noise", 1, "dB"),
     Row("inversion_equal", "Investigation", "Inverted by its own type, v does as well as noise",
         "the same", "not reported", "inversion", "psnr", "v", "noise", 0, "dB"),
-    Row("tuning_track", "Investigation", "Tuning on one clip keeps its motion in edits",
+    Row("tuning_motion", "Investigation", "Tuning on one clip keeps its motion in edits",
+        f"{_TUNING}; distance of the sprite to the source's track, mean places aligned", "described", "tuning",
+        "motion", "tuned", "plain", -1, "px"),
+    Row("tuning_track", "Investigation", "and its place",
         f"{_TUNING}; distance of the sprite to the source's track", "described", "tuning", "track", "tuned",
         "plain", -1, "px"),
     Row("tuning_change", "Investigation", "Tuning makes the edit's frames agree",
@@ -159,5 +163,5 @@ ROWS = (
         "follows", "tuned", "plain", 0),
     Row("tuning_recoloured", "Investigation", "and keeps the motion, edits of colour alone",
         _TUNING.replace("means of the three edits", "the edit in colour"), "not reported", "tuning",
-        "track of colour", "tuned", "plain", 0, "px"),
+        "motion of colour", "tuned", "plain", 0, "px"),
 )  # fmt: skip
