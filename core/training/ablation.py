@@ -119,16 +119,21 @@ def held_out_loss(family, data: Clips, configuration: Configuration, frames: int
 
 
 @torch.inference_mode()
-def sample_clips(family, configuration: Configuration, noise: Tensor, texts: list[str]) -> Tensor:
-    """Clips (B, F, 4, h, w) by DDIM (Song et al. 2021, eta 0) from noise of that shape, with guidance."""
+def sample_clips(
+    family, configuration: Configuration, noise: Tensor, texts: list[str], steps=None, guidance=GUIDANCE
+) -> Tensor:
+    """Clips (B, F, 4, h, w) by DDIM (Song et al. 2021, eta 0) from noise of that shape, with guidance.
+
+    steps: of sampling, SAMPLING_STEPS if None.
+    """
     kept = alphas_cumprod(configuration.schedule).float()
-    times = torch.linspace(len(kept) - 1, 0, SAMPLING_STEPS + 1).round().long()[:-1].tolist()
+    times = torch.linspace(len(kept) - 1, 0, (steps or SAMPLING_STEPS) + 1).round().long()[:-1].tolist()
     x, frames, empty = noise.to(family.device), noise.shape[1], [""] * len(texts)
     for now, following in zip(times, [*times[1:], None], strict=True):
-        steps = torch.full((2 * len(x),), now, device=x.device)
-        both = family.predict(torch.cat((x, x)).flatten(0, 1), steps, [*texts, *empty], frames)
+        rows = torch.full((2 * len(x),), now, device=x.device)
+        both = family.predict(torch.cat((x, x)).flatten(0, 1), rows, [*texts, *empty], frames)
         given, free = both.unflatten(0, (2, len(x), frames))
-        predicted = free + GUIDANCE * (given - free)
+        predicted = free + guidance * (given - free)
         clean = (x - (1 - kept[now]).sqrt() * predicted) / kept[now].sqrt()
         left = kept.new_ones(()) if following is None else kept[following]
         x = left.sqrt() * clean + (1 - left).sqrt() * predicted

@@ -26,6 +26,7 @@ from .subjects import PICTURE_SIZE, SubjectClips
 
 SCHEDULE = "linear"
 TOGETHER = 4  # clips sampled at once
+STEPS, GUIDANCE = 12, 3.5  # of sampling; more guidance spoils frames of the fine path
 TEXT, COARSE, FINE = "text only", "coarse", "coarse and fine"
 WAYS = (TEXT, COARSE, FINE)
 
@@ -83,7 +84,7 @@ def sampled(family, way: str, data: SubjectClips, picks: Sequence[int], frames: 
         shape = (len(rows), frames, *data.clips[rows[0]].shape[1:])
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed + start))
         texts = [data.texts[row] for row in rows]
-        found.append(sample_clips(told, Configuration(SCHEDULE, False), noise, texts).cpu())
+        found.append(sample_clips(told, Configuration(SCHEDULE, False), noise, texts, STEPS, GUIDANCE).cpu())
     return torch.cat(found)
 
 

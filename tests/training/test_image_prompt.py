@@ -211,9 +211,9 @@ def test_the_picture_encoder_learns_colours(tmp_path):
 
 
 def test_measures_tell_right_from_wrong(family, monkeypatch):
-    from choreographer.core.training import ablation
+    from choreographer.core.training import image_prompt_report
 
-    monkeypatch.setattr(ablation, "SAMPLING_STEPS", 2)
+    monkeypatch.setattr(image_prompt_report, "STEPS", 2)
     prompted = PromptFamily(family, make_prompt(family.unet, MAPPER, FINE, positions=False).eval())
     data = subjects(2)
     made = {way: sampled(prompted, way, data, range(2), FRAMES, 0) for way in WAYS}
