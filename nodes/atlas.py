@@ -50,7 +50,7 @@ class BuildAtlas(io.ComfyNode):
             inputs=[
                 _clip("The clip, in order, without cuts."),
                 _steps(600),
-                seed_input("Seed of the fit."),
+                seed_input("Seed of the fit.", advance=False),
                 _masks(
                     "Where the foreground is, one mask a frame, from any source. Without masks the atlas has "
                     "one layer."
@@ -221,7 +221,7 @@ class AtlasGuidance(io.ComfyNode):
                     tooltip="How many first frames colour the atlas; later ones follow them. 0 = all frames.",
                 ),
                 _steps(100),
-                seed_input("Seed of the fit."),
+                seed_input("Seed of the fit.", advance=False),
                 _masks("Where the foreground will be, one mask a frame. Without masks one layer is fitted."),
             ],
             outputs=[

@@ -48,7 +48,7 @@ def _step_inputs() -> list:
     return [
         io.Int.Input("steps", default=200, min=1, max=100_000, tooltip="Training steps: 200 to 400."),
         learning_rate_input("How far each step goes; the same all the time.", default=1e-3, step=1e-6),
-        seed_input("Decides the variations of the pictures and all noise."),
+        seed_input("Decides the variations of the pictures and all noise.", advance=False),
         io.Int.Input(
             "pictures_per_step",
             default=4,

@@ -92,7 +92,7 @@ def _training() -> list:
         learning_rate_input(
             "Highest learning rate: it rises over the first 50 steps and falls to a tenth of this."
         ),
-        seed_input("Seed of fresh weights and of all that is drawn while training."),
+        seed_input("Seed of fresh weights and of all that is drawn while training.", advance=False),
     ]
 
 

@@ -11,7 +11,11 @@ MOST_FRAMES = 4096
 
 
 def seed_input(tooltip: str, advance: bool = True) -> io.Int.Input:
-    """The seed, as the stock samplers have it; `advance`: the editor may change it after each run."""
+    """The seed, as the stock samplers have it.
+
+    advance: the editor may change it after each run. What trains or fits does not let it: with another seed
+    it would begin anew on every run, and never go on where it was cancelled.
+    """
     return io.Int.Input(
         "seed", default=0, min=0, max=SEED_RANGE - 1, control_after_generate=advance, tooltip=tooltip
     )

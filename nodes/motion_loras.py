@@ -70,7 +70,7 @@ def _training_inputs() -> list:
             "Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to a tenth of "
             "this."
         ),
-        seed_input("Seed of fresh LoRAs and of all that is drawn while training."),
+        seed_input("Seed of fresh LoRAs and of all that is drawn while training.", advance=False),
         io.Int.Input(
             "clips_per_step",
             default=1,

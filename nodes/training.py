@@ -86,7 +86,9 @@ def _step_inputs() -> list:
             "Highest learning rate: it rises over the first tenth (at most 50 steps) and falls to a tenth of "
             "this."
         ),
-        seed_input("Seed of a fresh module's weights and of all that is drawn while training."),
+        seed_input(
+            "Seed of a fresh module's weights and of all that is drawn while training.", advance=False
+        ),
         io.Int.Input(
             "clips_per_step",
             default=1,

@@ -81,7 +81,7 @@ class TuneOnVideo(io.ComfyNode):
                     "need more (0.001).",
                     default=LEARNING_RATE,
                 ),
-                seed_input("Seed of the new weights and of all that is drawn while training."),
+                seed_input("Seed of the new weights and of all that is drawn while training.", advance=False),
                 _shared_norm(
                     "Take the statistics of the UNet's norms over all frames, as the published code does."
                 ),

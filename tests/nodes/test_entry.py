@@ -68,3 +68,12 @@ def test_folders_have_extensions(comfy_host):
         assert paths and {".safetensors", ".ckpt"} <= set(extensions)
     with pytest.raises(ValueError, match="File 'gone.ckpt' is not in .*animatediff_models"):
         files.full_path(files.MOTION_MODULES, "gone.ckpt")
+
+
+def test_what_trains_keeps_its_seed_from_run_to_run(schemas):
+    """With another seed on every run it would begin anew, and never go on where it was cancelled."""
+    learning = [
+        s for s in schemas.values() if s.node_id.startswith(("ChoreoTrain", "ChoreoTune", "ChoreoBuild"))
+    ]
+    seeds = [entry for schema in learning for entry in schema.inputs if entry.id == "seed"]
+    assert len(seeds) >= 6 and not any(entry.control_after_generate for entry in seeds)
