@@ -26,7 +26,7 @@ from .subjects import PICTURE_SIZE, SubjectClips
 
 SCHEDULE = "linear"
 TOGETHER = 4  # clips sampled at once
-STEPS, GUIDANCE = 12, 3.5  # of sampling; more guidance spoils frames of the fine path
+STEPS, GUIDANCE = 8, 3.5  # of sampling; more guidance spoils frames of the fine path
 TEXT, COARSE, FINE = "text only", "coarse", "coarse and fine"
 WAYS = (TEXT, COARSE, FINE)
 

@@ -100,9 +100,9 @@ def measure_stages(ready, seed: int) -> Made:
 
 _MODEL = {**BASE, "image prompt model": MAIN}
 EXPERIMENTS = (
-    Experiment("image_prompt", "2", _MODEL, (6, 64), 70, _prepare(MAIN), measure_ways),
-    Experiment("image_prompt_stages", "2", {**_MODEL, "jointly trained image prompt model": JOINT}, (6, 64),
-               70, _prepare(MAIN, JOINT), measure_stages),
+    Experiment("image_prompt", "3", _MODEL, (6, 64), 48, _prepare(MAIN), measure_ways),
+    Experiment("image_prompt_stages", "3", {**_MODEL, "jointly trained image prompt model": JOINT}, (6, 64),
+               48, _prepare(MAIN, JOINT), measure_stages),
 )  # fmt: skip
 
 _HOW = "the same subjects, captions and noise; cosine of the picture encoder's features of picture and sprite"
