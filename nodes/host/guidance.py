@@ -61,6 +61,9 @@ class CameraFreeGuider(CFGGuider):
         model_options = model_options or {}
         if not in_range(timestep, self.inner_model.model_sampling, self.options):
             return super().predict_noise(x, timestep, model_options, seed)
+        # functions before and after guidance evaluate again: their prompts are then without LoRA as well
+        told = {**model_options.get("transformer_options", {}), BASE_CONDS: (POSITIVE, NEGATIVE)}
+        model_options = {**model_options, "transformer_options": told}
         plain = math.isclose(self.cfg, 1.0) and not model_options.get("disable_cfg1_optimization", False)
         conds = [self.conds["positive"], None if plain else self.conds["negative"]]
         found = self._evaluate(self._with_driven(conds), x, timestep, model_options)
@@ -79,11 +82,9 @@ class CameraFreeGuider(CFGGuider):
 
     def _evaluate(self, conds: list, x: Tensor, timestep: Tensor, model_options: dict) -> list[Tensor]:
         """Clean latents for each condition; zeros where it is None."""
-        told = {**model_options.get("transformer_options", {}), BASE_CONDS: (POSITIVE, NEGATIVE)}
-        options = {**model_options, "transformer_options": told}
 
         def run(some):
-            return calc_cond_batch(self.inner_model, some, x, timestep, options)
+            return calc_cond_batch(self.inner_model, some, x, timestep, model_options)
 
         if not self.together:
             return one_by_one(run, conds)

@@ -170,3 +170,22 @@ def test_without_a_lora_it_says_so(model, net):
             run_guider(camera_free(model, prompts))
     with pytest.raises(ValueError, match="end_percent is 0.1, it must be larger"):
         camera_free(model, prompts, start_percent=0.5, end_percent=0.1)
+
+
+def test_functions_after_guidance_evaluate_the_base_net_too(model, prompts):
+    """As Perturbed-Attention Guidance does: what it compares with its own evaluation is the same net."""
+    from comfy.samplers import calc_cond_batch
+
+    seen = []
+
+    def again(args):
+        (own,) = calc_cond_batch(
+            args["model"], [args["cond"]], args["input"], args["sigma"], args["model_options"]
+        )
+        seen.append(far(own, args["cond_denoised"]))
+        return args["denoised"]
+
+    patched = model.clone()
+    patched.set_model_sampler_post_cfg_function(again)
+    run_guider(camera_free(patched, prompts, CFG), steps=1)
+    assert len(seen) == 1 and seen[0] <= 1e-4
