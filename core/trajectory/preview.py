@@ -23,7 +23,7 @@ PALETTE = (  # RGB
     (213, 94, 0),
     (0, 114, 178),
 )
-HALO, ARROW = (0, 0, 0), (255, 255, 255)
+HALO, ARROW = (0, 0, 0, 255), (255, 255, 255, 255)  # opaque, where a picture has alpha
 SHIFT = 4  # bits behind the point of OpenCV's coordinates
 FAINT = 0.35  # share of a trail's colour where the point has yet to go
 LEAST = 0.15  # of the strongest motion: weaker arrows are left out
@@ -39,9 +39,8 @@ def preview_still(image: Tensor, sampled: Sampled | None = None, flow: Tensor | 
     if flow is not None:
         total = flow.sum(0)
         _draw_flow(picture, total, total.norm(dim=0).max())
-    if sampled is not None:
-        for number in range(len(sampled.tracks)):
-            _draw_track(picture, sampled, number)
+    for trail in _trails(sampled):
+        _draw_whole(picture, trail)
     return torch.from_numpy(picture).float() / 255
 
 
@@ -63,12 +62,13 @@ def preview_clip(
     backgrounds = to_bytes(images)
     found = torch.empty(frames, *backgrounds.shape[1:])
     strongest = None if flow is None else flow.norm(dim=1).max()
+    past = _Past(_trails(sampled), backgrounds.shape[1:3])
     for frame in range(frames):
         picture = backgrounds[frame % len(backgrounds)].copy()
         if flow is not None:
             _draw_flow(picture, flow[frame], strongest)
-        for number in range(0 if sampled is None else len(sampled.tracks)):
-            _draw_track(picture, sampled, number, frame)
+        past.add(frame)
+        past.draw(picture, frame)
         found[frame] = torch.from_numpy(picture).float() / 255
         if report:
             report(frame + 1, frames)
@@ -79,49 +79,104 @@ def _thickness(picture: np.ndarray) -> int:
     return max(1, round(min(picture.shape[:2]) / 256))
 
 
-def _draw_track(picture: np.ndarray, sampled: Sampled, number: int, now: int | None = None) -> None:
-    """One track: all of it, or as it is at frame `now`."""
-    path, seen = sampled.paths[number].numpy(), sampled.visible[number].tolist()
-    camera = sampled.tracks[number].role == "camera"
-    colour, wide = PALETTE[number % len(PALETTE)], _thickness(picture)
-    last = len(path) - 1 if now is None else now
-    if np.ptp(path, axis=0).max() < 0.5:
-        _cross(picture, path[0], colour, wide)
+class _Trail:
+    """A track as it is drawn."""
+
+    def __init__(self, sampled: Sampled, number: int):
+        self.path, self.seen = sampled.paths[number].numpy(), sampled.visible[number].numpy()
+        self.camera = sampled.tracks[number].role == "camera"
+        self.colour = (*PALETTE[number % len(PALETTE)], 255)
+        self.rests = np.ptp(self.path, axis=0).max() < 0.5
+        self.lines = np.append(False, self.seen[1:] & self.seen[:-1])  # whether one ends at the frame
+        if self.camera:
+            self.lines[::2] = False
+
+    def draw_way(self, picture: np.ndarray, first: int, colour, wide: int) -> None:
+        """The lines that end at frame `first` or later: a polyline for each run of them."""
+        ends = first + np.flatnonzero(self.lines[first:])
+        if len(ends):
+            runs = np.split(ends, np.flatnonzero(np.diff(ends) > 1) + 1)
+            ways = [_fixed(self.path[run[0] - 1 : run[-1] + 1]) for run in runs]
+            cv2.polylines(picture, ways, False, colour, wide, cv2.LINE_AA, SHIFT)
+
+
+def _trails(sampled: Sampled | None) -> list[_Trail]:
+    return [] if sampled is None else [_Trail(sampled, i) for i in range(len(sampled.tracks))]
+
+
+def _draw_whole(picture: np.ndarray, trail: _Trail) -> None:
+    wide = _thickness(picture)
+    if trail.rests:
+        _cross(picture, trail.path[0], trail.colour, wide)
         return
-    for halo in (True, False):
-        for i in range(1, len(path)):
-            if not (seen[i] and seen[i - 1]) or (camera and i % 2 == 0) or (halo and i > last):
-                continue
-            faint = 1.0 if i <= last else FAINT
-            shade = HALO if halo else tuple(round(value * faint) for value in colour)
-            _line(picture, path[i - 1], path[i], shade, wide + 2 * halo)
-    for i in range(last + 1):
-        if seen[i]:
-            _dot(picture, path[i], colour, wide, camera)
-    if now is None:
-        _head(picture, path, colour, wide)
-    elif seen[now]:
-        _dot(picture, path[now], ARROW, 2 * wide, camera)
+    trail.draw_way(picture, 1, HALO, wide + 2)
+    trail.draw_way(picture, 1, trail.colour, wide)
+    for point in trail.path[trail.seen]:
+        _dot(picture, point, trail.colour, wide, trail.camera)
+    _head(picture, trail.path, trail.colour, wide)
 
 
-def _fixed(point) -> tuple[int, int]:
-    """A point in OpenCV's fixed-point coordinates, where a pixel's middle is a whole number."""
-    x, y = np.clip(point, -10000, 10000) - 0.5
-    return round(float(x) * (1 << SHIFT)), round(float(y) * (1 << SHIFT))
+class _Past:
+    """What trails show of the past, in layers that each frame adds to: no frame draws those before it again.
+
+    Layers are RGBA, colours times alpha: smooth edges that are drawn on them blend as they do on a picture.
+    """
+
+    def __init__(self, trails: list[_Trail], shape: tuple[int, int]):
+        self.halos, self.lines, self.dots = np.zeros((3, *shape, 4), np.uint8)
+        self.wide = _thickness(self.dots)
+        self.trails = [trail for trail in trails if not trail.rests]
+        for trail in trails:
+            if trail.rests:
+                _cross(self.dots, trail.path[0], trail.colour, self.wide)
+
+    def add(self, frame: int) -> None:
+        """What is new at a frame."""
+        for trail in self.trails:
+            if trail.lines[frame]:
+                step = trail.path[frame - 1], trail.path[frame]
+                _line(self.halos, *step, HALO, self.wide + 2)
+                _line(self.lines, *step, trail.colour, self.wide)
+            if trail.seen[frame]:
+                _dot(self.dots, trail.path[frame], trail.colour, self.wide, trail.camera)
+
+    def draw(self, picture: np.ndarray, frame: int) -> None:
+        """The past up to a frame, the way to come, and where each track is."""
+        _lay_over(picture, self.halos)
+        _lay_over(picture, self.lines)
+        for trail in self.trails:
+            faint = tuple(round(value * FAINT) for value in trail.colour)
+            trail.draw_way(picture, frame + 1, faint, self.wide)
+        _lay_over(picture, self.dots)
+        for trail in self.trails:
+            if trail.seen[frame]:
+                _dot(picture, trail.path[frame], ARROW, 2 * self.wide, trail.camera)
+
+
+def _lay_over(picture: np.ndarray, layer: np.ndarray) -> None:
+    """Put an RGBA layer over a picture, in place."""
+    drawn = np.flatnonzero(layer.view(np.uint32))
+    above, pixels = layer.reshape(-1, 4)[drawn], picture.reshape(-1, 3)
+    pixels[drawn] = above[:, :3] + (pixels[drawn].astype(np.uint16) * (255 - above[:, 3:]) + 127) // 255
+
+
+def _fixed(points) -> np.ndarray:
+    """Points in OpenCV's fixed-point coordinates, where a pixel's middle is a whole number."""
+    return np.rint((np.clip(points, -10000, 10000) - 0.5) * (1 << SHIFT)).astype(np.int32)
 
 
 def _line(picture, start, end, colour, wide) -> None:
-    cv2.line(picture, _fixed(start), _fixed(end), colour, wide, cv2.LINE_AA, SHIFT)
+    cv2.line(picture, _fixed(start).tolist(), _fixed(end).tolist(), colour, wide, cv2.LINE_AA, SHIFT)
 
 
 def _dot(picture, point, colour, wide, square: bool) -> None:
     for radius, shade in ((wide + 1.5, HALO), (wide + 0.5, colour)):
         if square:
-            corners = (_fixed(np.add(point, side)) for side in (-radius, radius))
+            corners = (_fixed(np.add(point, side)).tolist() for side in (-radius, radius))
             cv2.rectangle(picture, *corners, shade, cv2.FILLED, cv2.LINE_AA, SHIFT)
         else:
             size = round(radius * (1 << SHIFT))
-            cv2.circle(picture, _fixed(point), size, shade, cv2.FILLED, cv2.LINE_AA, SHIFT)
+            cv2.circle(picture, _fixed(point).tolist(), size, shade, cv2.FILLED, cv2.LINE_AA, SHIFT)
 
 
 def _cross(picture, point, colour, wide) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -137,6 +138,36 @@ def test_previews_show_motion_and_leave_the_rest():
     clip = preview_clip(image[None], found)
     assert clip.shape == (FRAMES, 80, 96, 3) and not torch.equal(clip[0], clip[-1])
     assert torch.equal(clip, preview_clip(image[None].expand(FRAMES, -1, -1, -1), found))
+
+
+def zigzag(y):
+    """Points across the picture, with a part that is not seen."""
+    return tuple(Point(x / 10, y + 0.05 * (x % 3), visible=x != 5) for x in range(1, 10))
+
+
+def test_each_frame_of_a_preview_draws_what_is_new_alone(monkeypatch):
+    """Twice the frames are twice the lines and dots, not four times; hidden parts stay hidden."""
+    points, calls = zigzag(0.3), []
+    for name in ("line", "polylines", "circle"):
+        own = getattr(cv2, name)
+        monkeypatch.setattr(cv2, name, lambda *args, own=own: calls.append(1) or own(*args))
+    counts = []
+    for frames in (20, 40, 80):
+        calls.clear()
+        preview_clip(torch.zeros(1, 60, 80, 3), sample(Trajectories((Track(points),)), frames, (80, 60)))
+        counts.append(len(calls))
+    assert counts[2] - counts[1] < 2.2 * (counts[1] - counts[0])
+
+
+def test_the_past_of_a_preview_is_as_in_the_still_picture():
+    """At the last frame nothing is to come: only the arrow head and the mark of the place differ."""
+    drawn = Track(zigzag(0.3)), Track((Point(0.5, 0.9),)), Track(zigzag(0.6), role="camera")
+    found = sample(Trajectories(drawn), 12, (300, 200))
+    image = torch.rand(200, 300, 3, generator=torch.Generator().manual_seed(1))
+    far = (preview_clip(image[None], found)[-1] - preview_still(image, found)).abs().amax(-1)
+    for x, y in found.paths[[0, 2], -1].long().tolist():
+        far[y - 12 : y + 13, x - 12 : x + 13] = 0
+    assert far.max() <= 8 / 255
 
 
 def test_flow_is_drawn_where_it_is():
