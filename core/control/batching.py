@@ -21,20 +21,20 @@ def residuals_of_clips(
 ) -> Residuals:
     """Residuals (B F) C H W of B clips with one condition, where each clip has a LoRA mix of its own.
 
-    The net never sees the latents, so clips with the same text, time and mix get the same residuals: each is
+    The net never sees the latents, so clips with the same text and mix get the same residuals: each is
     computed once. Camera-free guidance evaluates the prompt with the LoRA and without: only what differs
     between them costs.
 
     Args:
         net: the loaded net.
         condition: 1 F C H W, see `VideoControlNet.forward`; so are `timestep` and `strength`.
-        timestep: (B F).
+        timestep: (B F), alike for all clips: they are at the same step of sampling.
         context: text states (B F) x T x D.
         mixes: one a clip.
         strength: a number or (F,).
     """
     texts, times = context.chunk(len(mixes)), timestep.chunk(len(mixes))
-    same = [_first_like(i, texts, times, mixes) for i in range(len(mixes))]
+    same = [_first_like(i, texts, mixes) for i in range(len(mixes))]
     found: dict[int, tuple[Tensor, ...]] = {}
     for mix in dict.fromkeys(mixes):
         clips = [i for i in sorted(set(same)) if mixes[i] == mix]
@@ -46,15 +46,10 @@ def residuals_of_clips(
     return Residuals(tuple(down), mid)
 
 
-def _first_like(
-    index: int, texts: Sequence[Tensor], times: Sequence[Tensor], mixes: Sequence[LoraMix]
-) -> int:
-    """The first clip that has the text, time and mix of clip `index`."""
+def _first_like(index: int, texts: Sequence[Tensor], mixes: Sequence[LoraMix]) -> int:
+    """The first clip that has the text and mix of clip `index`."""
     return next(
         i
         for i in range(index + 1)
-        if i == index
-        or mixes[i] == mixes[index]
-        and torch.equal(times[i], times[index])
-        and torch.equal(texts[i], texts[index])
+        if i == index or mixes[i] == mixes[index] and torch.equal(texts[i], texts[index])
     )

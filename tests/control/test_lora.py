@@ -151,7 +151,7 @@ def test_clips_of_one_batch_have_mixes_of_their_own(net):
 def test_what_is_the_same_is_computed_once(net):
     flow, time, context = inputs(2)
     context = torch.cat((context, context[:FRAMES]))
-    time = torch.cat((time, time[:FRAMES]))
+    time = time[:FRAMES].repeat(3)
     seen = []
     handle = net.mid_block.register_forward_hook(lambda module, given, out: seen.append(len(out)))
     with torch.no_grad():
@@ -159,9 +159,8 @@ def test_what_is_the_same_is_computed_once(net):
         assert seen == [2 * FRAMES]
         assert all(torch.equal(x[:FRAMES], x[2 * FRAMES :]) for x in (*down, mid))
         residuals_of_clips(net, flow, time, context, [BASE, BASE, BOTH])
-        residuals_of_clips(net, flow, torch.arange(3 * FRAMES).float(), context, [BASE] * 3)
     handle.remove()
-    assert seen[1:] == [2 * FRAMES, FRAMES, 3 * FRAMES]
+    assert seen[1:] == [2 * FRAMES, FRAMES]
 
 
 def test_strength_of_frames(net):
