@@ -60,8 +60,8 @@ class ClipControl(ControlBase):
         raise NotImplementedError
 
     def get_models(self) -> list[ModelPatcher]:
-        """What the host loads for sampling."""
-        return [*super().get_models(), self.net]
+        """What the host loads for sampling; a net of strength 0 is not needed."""
+        return [*super().get_models(), *([self.net] if self.strength else [])]
 
     def pre_run(self, model, percent_to_timestep_function) -> None:
         """Before sampling: check that the net was made for this model. Raises ValueError."""
@@ -83,8 +83,7 @@ class ClipControl(ControlBase):
         previous = self.previous_controlnet
         if previous is not None:
             previous = previous.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        start, end = self.timestep_range
-        if not end <= t[0] <= start:
+        if not self.acts_at(t):
             return previous
         index = frame_index(x_noisy.shape[0], transformer_options)
         frames = clip_frames_of(index, transformer_options.get("context_window"))
@@ -92,7 +91,12 @@ class ClipControl(ControlBase):
         dtype = comfy.model_management.unet_manual_cast(weights, self.net.load_device) or weights
         text = cond.get("crossattn_controlnet", cond["c_crossattn"]).to(x_noisy.device, dtype)
         down, mid = self.residuals(x_noisy, t, text, frames, index, transformer_options)
-        return self.control_merge({"middle": [mid], "output": list(down)}, previous, x_noisy.dtype)
+        return self.control_merge({"middle": [mid], "output": list(down)}, previous, output_dtype=None)
+
+    def acts_at(self, sigma: Tensor) -> bool:
+        """Whether it changes anything at a batch's sigmas, while sampling."""
+        start, end = self.timestep_range
+        return self.strength != 0 and bool(end <= sigma[0] <= start)
 
     def frame_strength(self, frames: int, index: Sequence[int]) -> float | Tensor:
         """The strength of each frame in `index`, or one number for all."""

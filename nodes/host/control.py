@@ -79,10 +79,16 @@ def apply_control(conditionings: Sequence[list], make: Callable[[], ClipControl]
     """Copies of CONDITIONINGs with a control made by `make`, in front of the ControlNets that they have.
 
     Conditions with the same ControlNets get the same control, so that the host can run them in one batch.
+    Raises ValueError for a prompt with an area: a net sees whole frames.
     """
     made: dict[int, ClipControl] = {}
 
     def controlled(part: dict) -> dict:
+        if part.get("area") is not None or part.get("set_area_to_bounds"):
+            raise ValueError(
+                "A prompt with an area cannot carry a ControlNet that sees whole frames: use "
+                "'Conditioning (Set Mask)' with 'default' instead"
+            )
         previous = part.get("control")
         if id(previous) not in made:
             made[id(previous)] = make().set_previous_controlnet(previous)
@@ -91,8 +97,8 @@ def apply_control(conditionings: Sequence[list], make: Callable[[], ClipControl]
     return [[[text, controlled(part)] for text, part in conditioning] for conditioning in conditionings]
 
 
-def uses_lora(conds: Sequence[dict]) -> bool:
-    """Whether a control of ours with a LoRA is on any of the conditions."""
+def uses_lora(conds: Sequence[dict], sigma: Tensor | None = None) -> bool:
+    """Whether a control of ours with a LoRA is on any of the conditions, and acts at `sigma` where given."""
 
     def chain(control):
         while control is not None:
@@ -100,4 +106,5 @@ def uses_lora(conds: Sequence[dict]) -> bool:
             control = control.previous_controlnet
 
     controls = (control for cond in conds for control in chain(cond.get("control")))
-    return any(isinstance(control, VideoControl) and control.mix.acting for control in controls)
+    ours = (control for control in controls if isinstance(control, VideoControl) and control.mix.acting)
+    return any(sigma is None or control.acts_at(sigma) for control in ours)

@@ -43,15 +43,16 @@ class CameraFreeGuider(CFGGuider):
     def set_guidance(self, options: GuiderOptions) -> None:
         """Take the options."""
         self.set_cfg(options.cfg)
-        self.options, self.together = options, True
+        self.options = options
 
     def outer_sample(self, *args, **kwargs):
-        """Check, before anything is loaded, that there is a LoRA to amplify. Raises ValueError."""
+        """Begin a run; before anything is loaded, check that there is a LoRA. Raises ValueError."""
         if self.options.trajectory_scale and not uses_lora(self.conds["positive"]):
             raise ValueError(
                 "'Camera-Free Guider' amplifies a LoRA of the ControlNet: connect 'Apply Trajectory "
                 "ControlNet' in mode object, camera or mix to positive, or use 'CFGGuider'"
             )
+        self.together = True  # memory may be free again since the last run
         return super().outer_sample(*args, **kwargs)
 
     def predict_noise(
@@ -66,7 +67,7 @@ class CameraFreeGuider(CFGGuider):
         model_options = {**model_options, "transformer_options": told}
         plain = math.isclose(self.cfg, 1.0) and not model_options.get("disable_cfg1_optimization", False)
         conds = [self.conds["positive"], None if plain else self.conds["negative"]]
-        found = self._evaluate(self._with_driven(conds), x, timestep, model_options)
+        found = self._evaluate(self._with_driven(conds, timestep), x, timestep, model_options)
         base = self._pre_cfg(found[:2], conds, x, timestep, model_options)
         options = {**model_options, "sampler_post_cfg_function": self._post_cfg(found, conds, model_options)}
         return cfg_function(
@@ -74,11 +75,12 @@ class CameraFreeGuider(CFGGuider):
             model_options=options, cond=conds[POSITIVE], uncond=conds[NEGATIVE],
         )  # fmt: skip
 
-    def _with_driven(self, conds: list) -> list:
-        """The evaluations without LoRA, and those with it that the form needs."""
-        if not self.options.trajectory_scale:
+    def _with_driven(self, conds: list, sigma: Tensor) -> list:
+        """The evaluations without LoRA, and those with it that the form needs while a LoRA acts."""
+        driven = [conds[POSITIVE], conds[NEGATIVE] if self.options.form == EXTRAPOLATE else None]
+        if not self.options.trajectory_scale or not any(uses_lora(each or (), sigma) for each in driven):
             return conds
-        return [*conds, conds[POSITIVE], conds[NEGATIVE] if self.options.form == EXTRAPOLATE else None]
+        return [*conds, *driven]
 
     def _evaluate(self, conds: list, x: Tensor, timestep: Tensor, model_options: dict) -> list[Tensor]:
         """Clean latents for each condition; zeros where it is None."""

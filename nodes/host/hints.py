@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ...core.control.network import LATENT_STRIDE, VideoControlNet
 from ...core.keyframes import Keyframes
 from .keyframes import encode_images
+
+AREA = (
+    "; if a prompt has an area, that may be the cause: use 'Conditioning (Set Mask)' with 'default' instead"
+)
 
 
 class Hint(Protocol):
@@ -52,9 +57,16 @@ class FlowHint:
             )
         if (width, height) != (wide, high):
             raise ValueError(
-                f"The flow map is {width}x{height}, the clip is {wide}x{high}: set the same size in both"
+                f"The flow map is {width}x{height}, the clip is {wide}x{high}: set the same size in "
+                f"both{AREA}"
             )
-        return self.flow[list(index)][None]
+        # where a window leaves frames out, motion is from its own frame before; a new start keeps the clip's
+        before = [index[0] - 1, *index[:-1]]
+        rows = [
+            self.flow[a + 1 : b + 1].sum(0) if a < b else self.flow[b]
+            for a, b in zip(before, index, strict=True)
+        ]
+        return torch.stack(rows)[None]
 
 
 class KeyframeHint:
@@ -81,7 +93,11 @@ class KeyframeHint:
 
     def condition(self, frames: int, index: Sequence[int], size: tuple[int, int]) -> Tensor:
         """See `Hint`."""
-        placed = self.keyframes.placed(frames, (LATENT_STRIDE * size[1], LATENT_STRIDE * size[0]))
+        try:
+            self.keyframes.check_sizes((LATENT_STRIDE * size[1], LATENT_STRIDE * size[0]))
+        except ValueError as error:
+            raise ValueError(f"{error}{AREA}") from None
+        placed = self.keyframes.placed(frames)
         content = self._scaled[self.keyframes.order(frames)]
         where = {frame: i for i, frame in enumerate(placed.frames)}
         found = content.new_zeros(1, len(index), content.shape[1] + 1, *content.shape[2:])

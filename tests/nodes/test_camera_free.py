@@ -109,6 +109,38 @@ def test_running_out_of_memory_goes_on_one_by_one(model, prompts):
     assert far(apart, run_guider(camera_free(model, prompts, CFG), steps=2)) <= 1e-4
 
 
+def test_each_run_tries_one_batch_again(model, prompts):
+    """The GUIDER of a graph is kept from run to run; other models may be gone from memory by then."""
+    guidance, full, seen = pack("nodes.host.guidance"), [True], []
+    calc = guidance.calc_cond_batch
+
+    def short(model, conds, *args):
+        seen.append(sum(cond is not None for cond in conds))
+        if full[0] and seen[-1] > 1:
+            raise torch.cuda.OutOfMemoryError
+        return calc(model, conds, *args)
+
+    guider = camera_free(model, prompts, CFG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guidance, "calc_cond_batch", short)
+        run_guider(guider, steps=1)
+        full[0] = False
+        run_guider(guider, steps=1)
+    assert [count for count in seen if count] == [3, 1, 1, 1, 3]
+
+
+@pytest.mark.parametrize("form", ["eq5", "extrapolate"])
+def test_a_lora_that_has_ended_costs_no_evaluation(model, net, form):
+    prompts, seen = controlled(net, flow_map(), end_percent=0.5), []
+    ours = run_guider(camera_free(counting(model, seen), prompts, CFG, form=form), steps=6)
+    whole = {"eq5": 3, "extrapolate": 4}[form] * FRAMES
+    assert seen[0] == whole and seen[-1] == 2 * FRAMES and seen == sorted(seen, reverse=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack("nodes.host.guidance"), "uses_lora", lambda *_: True)
+        every = run_guider(camera_free(counting(model, seen), prompts, CFG, form=form), steps=6)
+    assert seen[-1] == whole and far(ours, every) <= 1e-4
+
+
 def test_outside_its_range_it_is_the_stock_guider(model, net, prompts):
     positive, negative = prompts
     late = run_guider(camera_free(model, prompts, CFG, start_percent=0.5), steps=1)

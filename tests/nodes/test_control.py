@@ -111,6 +111,45 @@ def test_strength_of_frames_and_none(model, net, plain):
     assert torch.equal(run(model, controlled(net, flow_map(), strength=0.0)), plain)
 
 
+def test_at_strength_zero_the_net_is_neither_run_nor_loaded(model, net, plain):
+    seen = []
+    handle = net.model.register_forward_hook(lambda *_: seen.append(1))
+    prompts = controlled(net, flow_map(), strength=0.0)
+    assert torch.equal(run(model, prompts), plain)
+    handle.remove()
+    assert not seen and prompts[0][0][1]["control"].get_models() == []
+
+
+def test_residuals_keep_the_nets_precision(model, net):
+    """As with stock ControlNets: the UNet adds them to what it has, and no memory goes into copies."""
+    control = pack("nodes.host.control").VideoControl
+    own = control.residuals
+
+    def half(*args):
+        down, mid = own(*args)
+        return [x.half() for x in down], mid.half()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control, "residuals", half)
+        found = residuals(model, controlled(net, flow_map()))
+        assert {x.dtype for key in ("middle", "output") for x in found[key]} == {torch.float16}
+        result = run(model, controlled(net, flow_map()))
+    assert far(result, run(model, controlled(net, flow_map()))) <= 1e-2
+
+
+def test_windows_that_leave_frames_out_get_the_motion_between_theirs(net):
+    flow = flow_map(9)
+    hint = pack("nodes.host.hints").FlowHint(flow, net.model)
+
+    def given(*index):
+        return hint.condition(9, index, (SIZE, SIZE))[0]
+
+    assert torch.equal(given(3, 4, 5), flow[3:6]) and torch.equal(given(0, 1), flow[:2])
+    apart = given(1, 3, 7)
+    torch.testing.assert_close(apart, torch.stack((flow[1], flow[2:4].sum(0), flow[4:8].sum(0))))
+    assert torch.equal(given(7, 8, 0, 1), flow[[7, 8, 0, 1]]), "a window that wraps"
+
+
 def test_percents_are_those_of_the_sampler(model, net, plain):
     control = pack("nodes.host.control")
     seen = []
@@ -232,6 +271,23 @@ def test_loras_and_base_are_offloaded_and_loaded_with_the_model(model, net):
 def test_a_flow_map_for_another_clip(model, net, frames, flow, message):
     with pytest.raises(ValueError, match=message):
         run(model, controlled(net, flow_map(**flow)), frames)
+
+
+def test_a_prompt_with_an_area(model, net):
+    """It is refused where the control is put on, and named where the area comes later; a mask is not one."""
+    mask = {"mask": torch.ones(1, 64, 64), "set_area_to_bounds": False}
+    for options in ({"area": (8, 4, 0, 0)}, {**mask, "set_area_to_bounds": True}):
+        with pytest.raises(ValueError, match="A prompt with an area cannot carry a ControlNet"):
+            controlled(net, flow_map(), positive=with_options(make_cond(11), options))
+    controlled(net, flow_map(), positive=with_options(make_cond(11), mask))
+    positive, negative = controlled(net, flow_map())
+    later = with_options(positive, {"area": (8, 4, 0, 0)})
+    with pytest.raises(ValueError, match="map is 64x64, the clip is 32x64.* a prompt has an area.*Set Mask"):
+        run(model, (later, negative))
+
+
+def with_options(conditioning, options):
+    return [[text, {**part, **options}] for text, part in conditioning]
 
 
 def test_a_flow_map_for_another_clip_in_windows(model, net):

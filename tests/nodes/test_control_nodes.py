@@ -98,7 +98,7 @@ def test_a_scribble_net_needs_no_vae(nodes, model):
     [
         ((4,), {}, r"set for frame 4, the clip has frames 0 to 3 \(or -4 to -1 from the end\)"),
         ((0, -4), {}, "Frame 0 has two keyframes"),
-        ((0,), {"side": 128}, "keyframe image for frame 0 is 128x128, the clip is 64x64"),
+        ((0,), {"side": 128}, "image for frame 0 is 128x128, the clip is 64x64.* a prompt has an area"),
     ],
 )
 def test_keyframes_that_do_not_fit(nodes, model, image_net, vae, frames, options, message):
@@ -137,6 +137,15 @@ def test_modes_and_mixes(nodes):
     for i, name in enumerate(names):
         with pytest.raises(ValueError, match=f"{name}: expected 'frame:number'"):
             along(nodes, net, "mix", schedules=tuple("fast" if i == j else "" for j in range(3)))
+
+
+@pytest.mark.parametrize(("place", "name"), [(1, "camera_schedule"), (2, "object_schedule")])
+def test_schedules_of_the_loras_need_mode_mix(nodes, place, name):
+    schedules = ["", "", ""]
+    schedules[place] = "0:0, 2:1"
+    for mode in ("object", "camera", "base"):
+        with pytest.raises(ValueError, match=f"{name} acts in mode mix only, the mode is {mode}"):
+            along(nodes, patcher(make_net()), mode, schedules=tuple(schedules))
 
 
 def test_image_and_trajectory_together_under_the_guider(nodes, model, image_net, vae):
