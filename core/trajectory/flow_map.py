@@ -89,6 +89,8 @@ def _notes(sampled: Sampled, steps: Tensor) -> tuple[str, ...]:
     """What happened that a user may not expect."""
     if not sampled.tracks:
         return ("There is no visible track: nothing moves.",)
+    if not steps.any():
+        return ("No track moves: the flow map is zero, as without tracks.",)
     size = torch.tensor(sampled.size)
     outside = ((sampled.paths < 0) | (sampled.paths >= size)).any(-1)[:, :-1] & steps.any(-1)
     return tuple(

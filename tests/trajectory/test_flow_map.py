@@ -96,7 +96,9 @@ def test_points_off_the_frame_act_at_its_border_and_are_told():
 
 def test_what_does_not_move_makes_no_flow():
     still = made([(20, 40)], [(30, 30), (30, 30)])
-    assert not still.flow.any() and still.flow.shape == (8, 2, 64, 96) and still.notes == ()
+    assert not still.flow.any() and still.flow.shape == (8, 2, 64, 96)
+    assert still.notes == ("No track moves: the flow map is zero, as without tracks.",)
+    assert made([(20, 40)], [(30, 30), (40, 30)]).notes == ()
     nothing = flow_map(sample(Trajectories(), 8, SIZE))
     assert torch.equal(nothing.flow, still.flow) and nothing.notes == (
         "There is no visible track: nothing moves.",
