@@ -42,7 +42,7 @@ def read_document(data: dict) -> Trajectories:
         camera,
         _whole_pair("grid", data.get("grid", (2, 2))),
         _flag("Trajectories JSON: carry", data.get("carry", False)),
-        size and _whole_pair("size", size),
+        None if size is None else _whole_pair("size", size),
     )
 
 

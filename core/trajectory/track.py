@@ -153,8 +153,12 @@ class Trajectories:
 def check_number(what: str, value: float) -> None:
     """Raise ValueError unless a value is a finite number."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise ValueError(f"{what} is {value!r}, expected a number")
+    try:
+        finite = number and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        finite = False
+    if not finite:
+        raise ValueError(f"{what} is {value!r:.60}, expected a number")
 
 
 def check_choice(what: str, value: str, known: tuple[str, ...]) -> None:
