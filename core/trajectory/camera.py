@@ -1,4 +1,4 @@
-"""Moves of the camera: presets, what they do to the content, and the tracks that they become.
+"""Moves of the camera: presets, what they do to the content, and the paths that they become.
 
 A camera that pans to the right moves the content to the left; corners that move inwards are a zoom out.
 Tracks always say how the content moves.
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .timing import EASE, frame_at
-from .track import CameraMove, Point, Track
+from .track import CameraMove
 
 REACH = 0.25  # of the frame's side, that a preset pans or tilts
 ZOOM = 1.5
@@ -88,25 +88,15 @@ def _zoom(move: CameraMove, share: np.ndarray) -> np.ndarray:
     return 1 / (1 - share * (1 - 1 / move.zoom))  # size goes with 1 / distance, distance falls evenly
 
 
-def camera_tracks(
+def camera_paths(
     moves: Sequence[CameraMove], grid: tuple[int, int], frames: int, size: tuple[int, int]
-) -> tuple[Track, ...]:
-    """The moves as tracks of role "camera", from the cells of a grid, columns x rows; none without moves."""
+) -> np.ndarray:
+    """Where the cells of a grid, columns x rows, go under the moves: (N, F, 2); N is 0 without moves."""
     if not moves:
-        return ()
+        return np.zeros((0, frames, 2))
     columns, rows = grid
     starts = np.array([(x + 0.5, y + 0.5) for y in range(rows) for x in range(columns)]) / grid * size
-    paths = move_points(starts, moves, frames, size) / size
-    return tuple(
-        Track(
-            tuple(Point(float(x), float(y), frame) for frame, (x, y) in enumerate(path)),
-            f"camera {number}",
-            "linear",
-            "keys",
-            "camera",
-        )
-        for number, path in enumerate(paths, 1)
-    )
+    return move_points(starts, moves, frames, size).round(9)  # as the points of tracks
 
 
 def carried(paths: np.ndarray, camera: np.ndarray) -> np.ndarray:

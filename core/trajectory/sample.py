@@ -8,17 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .camera import camera_tracks, carried
+from .camera import camera_paths, carried
 from .curves import curve_through, measure_curve
 from .timing import progress
-from .track import ROLES, Track, Trajectories, check_choice
+from .track import ROLES, Point, Track, Trajectories, check_choice
 
 EVERY_ROLE = "all"
 
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """N tracks at F frames. `tracks` are the N, without those left out, with those of the camera's moves."""
+    """N tracks at F frames. `tracks` are the N, without those left out, with those of the camera's moves.
+
+    Of the camera's, `tracks` have the start alone: where they go is in `paths`.
+    """
 
     paths: Tensor  # (N, F, 2) float64, x and y in pixels, may lie outside the frame
     visible: Tensor  # (N, F) bool
@@ -66,11 +69,20 @@ def sample(trajectories: Trajectories, frames: int, size: tuple[int, int]) -> Sa
     if frames < 1 or min(size) < 1:
         raise ValueError(f"The clip is {frames} frames of {size[0]}x{size[1]}, expected at least 1 of each")
     drawn = tuple(track for track in trajectories.tracks if track.visible)
-    tracks = (*drawn, *camera_tracks(trajectories.camera, trajectories.grid, frames, size))
-    paths, seen = np.zeros((len(tracks), frames, 2)), np.zeros((len(tracks), frames), bool)
-    for i, track in enumerate(tracks):
+    view = camera_paths(trajectories.camera, trajectories.grid, frames, size)
+    tracks = (*drawn, *_camera_tracks(view[:, 0] / size))
+    paths = np.concatenate((np.zeros((len(drawn), frames, 2)), view))
+    seen = np.ones((len(tracks), frames), bool)
+    for i, track in enumerate(drawn):
         paths[i], seen[i] = sample_track(track, frames, size)
     camera = np.array([track.role == "camera" for track in tracks], bool)
     if trajectories.carry and camera.any():
         paths[~camera] = carried(paths[~camera], paths[camera])
     return Sampled(torch.from_numpy(paths), torch.from_numpy(seen), tracks, tuple(size))
+
+
+def _camera_tracks(starts: np.ndarray) -> list[Track]:
+    return [
+        Track((Point(x, y),), f"camera {number}", role="camera")
+        for number, (x, y) in enumerate(starts.tolist(), 1)
+    ]

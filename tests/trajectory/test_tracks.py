@@ -195,6 +195,16 @@ def test_moves_in_turn_and_together():
     torch.testing.assert_close(both, camera(replace(left, tilt=up.tilt)).paths)
 
 
+def test_a_camera_grid_makes_no_point_for_each_frame():
+    found = camera(CameraMove(pan=0.5), frames=5, grid=(3, 2))
+    assert [len(own.points) for own in found.tracks] == [1] * 6 and found.visible.all()
+    starts = [(own.points[0].x * SIZE[0], own.points[0].y * SIZE[1]) for own in found.tracks]
+    torch.testing.assert_close(found.paths[:, 0], torch.tensor(starts).double())
+    torch.testing.assert_close(
+        found.paths[:, 4] - found.paths[:, 0], torch.tensor([[-192.0, 0]] * 6).double()
+    )
+
+
 def test_objects_are_carried_by_the_camera():
     """An object at rest goes where the content under it goes, whatever the move; drawn cameras count too."""
     move = CameraMove(pan=0.2, tilt=-0.1, zoom=1.6, roll=25, zoom_curve="dolly")
