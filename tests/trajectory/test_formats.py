@@ -87,7 +87,8 @@ def test_our_own_json_comes_back_whole():
 
 def test_what_an_editor_keeps_for_itself_is_allowed():
     entry = {"points": [[0, 0]], "colour": "red", "locked": True}
-    assert len(parse(json.dumps({"version": 1, "frames": 16, "tracks": [entry]})).tracks) == 1
+    text = json.dumps({"version": 1, "size": None, "frames": 16, "tracks": [entry]})
+    assert len(parse(text).tracks) == 1 and parse(text).size is None
 
 
 def document(**track):
