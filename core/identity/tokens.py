@@ -50,6 +50,10 @@ class TokenRows(nn.Module):
         super().__init__()
         self.vectors = nn.Parameter(start.detach().float().clone())
 
+    def learnt(self) -> Tensor:
+        """A copy of the rows on the CPU."""
+        return self.vectors.detach().cpu().clone()
+
 
 def fill_prompt(template: str, name: str, class_word: str) -> str:
     """The prompt of a template such as "photo of a [id] [class]", with the tokens as `embedding:name`.

@@ -59,8 +59,9 @@ def train_tokens(
     family, tokens: TokenRows, data: Pictures, plan: Plan, *, schedule="linear", batch=4, unmasked=UNMASKED,
     progress=None, stop=None,
 ):  # fmt: skip
-    """Train the tokens; they are changed in place, and the smoothed vectors (N, width) are returned.
+    """Train the tokens in place; they end as the smoothed vectors (N, width), which are returned.
 
+    So they do when something raises in mid-step, as a host's interrupt does.
     family: anything with `device` and `predict(noisy, steps, texts)` -> noise prediction, in which the tokens
     take part. schedule: a name of `core.schedules`. unmasked: share of the pictures whose loss is not
     masked, 1 = no masks at all.
@@ -77,5 +78,9 @@ def train_tokens(
         predicted = family.predict(noisy, steps, [data.texts[row] for row in rows])
         return masked_loss(predicted, noise, masks.to(family.device))
 
-    trainer = Trainer({"tokens": tokens}, loss, plan, progress, stop).resume().run()
-    return trainer.averaged()["tokens"]["vectors"]
+    trainer = Trainer({"tokens": tokens}, loss, plan, progress, stop).resume()
+    try:
+        trainer.run()
+    finally:
+        tokens.load_state_dict(trainer.averaged()["tokens"])
+    return tokens.learnt()

@@ -72,15 +72,28 @@ def train_id_tokens(model, clip, vae, images: Tensor, masks: Tensor | None, sett
         family = IdFamily(model, clip, IdTokens(settings.name, tokens.vectors))
         plan = make_plan(family, data, rows, settings)
         losses: list[float] = []
+        learnt = run(family, tokens, data, plan, settings, losses)
+    drop_run(plan.folder)
+    return learnt, curve(losses)
+
+
+def run(family, tokens: TokenRows, data: Pictures, plan: Plan, settings: IdSettings, losses: list) -> IdTokens:
+    """The recipe; fills `losses`, and saves what was learnt.
+
+    Raises the host's interrupt after what was learnt is kept.
+    """
+    try:
         with differentiable(family.encoder):
-            vectors = train_tokens(
+            train_tokens(
                 family, tokens, data, plan, schedule=settings.beta_schedule, batch=settings.batch,
                 unmasked=UNMASKED if settings.masked else 1.0, progress=reporter(losses),
                 stop=comfy.model_management.processing_interrupted,
             )  # fmt: skip
-    learnt = IdTokens(settings.name, vectors)
-    finish(learnt, plan, settings, len(losses))
-    return learnt, curve(losses)
+    finally:  # the host's layers raise its interrupt in mid-step
+        if settings.save_prefix and losses:
+            save(IdTokens(settings.name, tokens.learnt()), settings, len(losses))
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    return IdTokens(settings.name, tokens.learnt())
 
 
 def start_rows(clip, words: str) -> Tensor:
@@ -177,14 +190,6 @@ def make_plan(family: IdFamily, data: Pictures, rows: Tensor, settings: IdSettin
     folder = run_folder("id_", settings, (data.texts,), *groups)
     kept = {"seed": settings.seed, "precision": precision(family.device), "constant": True}
     return Plan(settings.steps, folder, settings.learning_rate, **kept)
-
-
-def finish(learnt: IdTokens, plan: Plan, settings: IdSettings, done: int) -> None:
-    """Save the tokens where asked, then raise an interrupt that waits; drop a whole run's checkpoint."""
-    if settings.save_prefix:
-        save(learnt, settings, done)
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    drop_run(plan.folder)
 
 
 def save(learnt: IdTokens, settings: IdSettings, done: int) -> Path:

@@ -208,6 +208,45 @@ def test_an_interrupt_keeps_what_was_learnt_in_the_file_and_for_the_next_run(dem
     assert not list(folders.runs.glob("*"))
 
 
+def test_an_interrupt_inside_a_layer_saves_what_was_learnt(demo, folders, monkeypatch):
+    import comfy.model_management as management
+
+    recipe, calls = pack("core.training.identity"), []
+    true_noise = recipe.offset_noise
+
+    def noise(*args):
+        calls.append(1)
+        if len(calls) == 2:  # before the second step's forward, whose layers raise the interrupt
+            management.interrupt_current_processing()
+        return true_noise(*args)
+
+    monkeypatch.setattr(recipe, "offset_noise", noise)
+    with pytest.raises(management.InterruptProcessingException):
+        train(demo, settings(steps=5, save_prefix="mine", learning_rate=1e-2))
+    (file,) = folders.embeddings.iterdir()
+    saved = pack("core.identity.tokens").read_id_tokens(file).vectors
+    start = pack("nodes.host.identity_training").start_rows(demo.clip, settings().start)
+    assert len(calls) == 2 and not torch.equal(saved, start)
+    hooks = (module._forward_pre_hooks for module in demo.clip.cond_stage_model.modules())
+    assert not any(hooks)
+
+
+def test_an_interrupt_before_the_first_step_saves_nothing(demo, folders, monkeypatch):
+    import comfy.model_management as management
+
+    training = pack("nodes.host.identity_training")
+    true_plan = training.make_plan
+
+    def plan(*args):
+        management.interrupt_current_processing()
+        return true_plan(*args)
+
+    monkeypatch.setattr(training, "make_plan", plan)
+    with pytest.raises(management.InterruptProcessingException):
+        train(demo, settings(save_prefix="mine"))
+    assert not management.processing_interrupted() and not list(folders.embeddings.iterdir())
+
+
 def test_the_node_trains_three_pictures_and_saves(demo, folders):
     nodes, (images, masks) = pack("nodes.identity"), pictures()
     args = (
