@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..core.refine.paste import paste
 from ..core.refine.regions import CropPlan, cut, match_colours, plan_region
 from .faces import CATEGORY, tracks_input
+from .host.progress import reporter
 from .inputs import amount_input, choice_input
 from .sockets import REGION
 
@@ -98,7 +99,7 @@ class CropVideoRegion(io.ComfyNode):
         (track,) = tracks.only(str(face), "face").tracks
         plan = CropPlan(crop == CROPS[0], crop_factor, guide_size, guide_size, paste_factor)
         region = plan_region(track, tracks.size, tracks.count, plan)
-        return io.NodeOutput(cut(images, region), region)
+        return io.NodeOutput(cut(images, region, reporter()), region)
 
 
 class PasteVideoRegion(io.ComfyNode):
@@ -130,8 +131,8 @@ class PasteVideoRegion(io.ComfyNode):
     @classmethod
     def execute(cls, images, crops, region, feather, colour_match, mask=None) -> io.NodeOutput:
         """Paste."""
-        crops = match_colours(crops, cut(images, region), region, colour_match)
-        return io.NodeOutput(paste(images, [(region, crops)], feather, mask))
+        crops = match_colours(crops, cut(images, region, reporter()), region, colour_match)
+        return io.NodeOutput(paste(images, [(region, crops)], feather, mask, reporter()))
 
 
 NODES = [CropVideoRegion, PasteVideoRegion]

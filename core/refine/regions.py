@@ -6,6 +6,7 @@ working size that is a multiple of 8. Windows on whole pixels at scale 1 are cut
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,10 +125,11 @@ def _working_size(wanted, scale: float, size) -> tuple[tuple[int, int], tuple[fl
     return (work[0], work[1]), (extent[0], extent[1])
 
 
-def cut(images: Tensor, region: Region) -> Tensor:
+def cut(images: Tensor, region: Region, report: Callable[[int, int], None] | None = None) -> Tensor:
     """The region's crops (n, H, W, C) from images (F, h, w, C), float 0..1; bicubic between pixels.
 
-    Raises ValueError when the images are not of the region's clip.
+    report(done, total): called after each frame, may raise to stop. Raises ValueError when the images are
+    not of the region's clip.
     """
     check_images(images, region)
     crops = []
@@ -139,6 +141,8 @@ def cut(images: Tensor, region: Region) -> Tensor:
         else:
             picture = images[frame].float().movedim(-1, 0)[None]
             crops.append(resampled(picture, box, region.work)[0].movedim(0, -1))
+        if report is not None:
+            report(len(crops), len(region.frames))
     return torch.stack(crops)
 
 

@@ -1,8 +1,11 @@
 """Regions: windows inside the frame, exact round trips, soft pastes, faces that touch."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
+from choreographer.core.refine.boxes import Box
 from choreographer.core.refine.detect import Detections
 from choreographer.core.refine.paste import paste
 from choreographer.core.refine.regions import CropPlan, cut, edge_rings, match_colours, plan_region
@@ -37,6 +40,42 @@ def test_a_static_region_at_scale_one_comes_back_bit_for_bit():
     assert torch.equal(paste(images, [(static, crops)], feather=5), images)
     changed = paste(images, [(static, 1 - crops)])
     assert not torch.equal(changed, images)
+
+
+def test_pasting_looks_at_the_windows_alone_and_gives_the_same_bits(monkeypatch):
+    module = importlib.import_module("choreographer.core.refine.paste")
+    images = clip()
+    regions = [region(factor=1.5, guide=32), region(moving((50.0, 40.0)), guide=0)]
+    parts = [(own, 1 - cut(images, own)) for own in regions]
+    mask = torch.rand(FRAMES, HEIGHT, WIDTH)
+    true_composed, seen = module._composed, []
+
+    def composed(frame, *args):
+        seen.append(frame.shape[0] * frame.shape[1])
+        return true_composed(frame, *args)
+
+    monkeypatch.setattr(module, "_composed", composed)
+    made = paste(images, parts, 3, mask)
+    assert len(seen) == FRAMES and max(seen) < HEIGHT * WIDTH / 2
+    monkeypatch.setattr(module, "union", lambda boxes: Box(0, 0, WIDTH, HEIGHT))
+    assert torch.equal(paste(images, parts, 3, mask), made) and seen[-1] == HEIGHT * WIDTH
+
+
+def test_cutting_and_pasting_report_each_frame_and_can_be_stopped():
+    images, own = clip(), region()
+    for work in (
+        lambda report: cut(images, own, report),
+        lambda report: paste(images, [(own, cut(images, own))], 2, report=report),
+    ):
+        seen = []
+        work(lambda done, total, seen=seen: seen.append((done, total)))
+        assert seen == [(f + 1, FRAMES) for f in range(FRAMES)]
+
+        def stop(done, total):
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            work(stop)
 
 
 def test_a_tracked_region_follows_between_pixels_and_keeps_the_face_still():
