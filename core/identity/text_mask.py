@@ -34,8 +34,8 @@ def check_folder(folder: str | Path, kind: str) -> Path:
 class TextMasker:
     """Grounding DINO and SAM, loaded once for several images."""
 
-    def __init__(self, dino: str | Path, sam: str | Path, device: torch.device | str = "cpu"):
-        """Read both from their folders. Raises ValueError when one is of another kind."""
+    def __init__(self, dino: str | Path, sam: str | Path):
+        """Read both from their folders, on the CPU. Raises ValueError when one is of another kind."""
         from transformers import (
             AutoModelForZeroShotObjectDetection,
             AutoProcessor,
@@ -44,12 +44,19 @@ class TextMasker:
         )
 
         dino, sam = check_folder(dino, "grounding-dino"), check_folder(sam, "sam")
-        self.device = device
+        self.device = torch.device("cpu")
         local = {"local_files_only": True}
-        self.finder = AutoModelForZeroShotObjectDetection.from_pretrained(dino, **local).to(device).eval()
+        self.finder = AutoModelForZeroShotObjectDetection.from_pretrained(dino, **local).eval()
         self.finder_input = AutoProcessor.from_pretrained(dino, **local)
-        self.cutter = SamModel.from_pretrained(sam, **local).to(device).eval()
+        self.cutter = SamModel.from_pretrained(sam, **local).eval()
         self.cutter_input = SamProcessor.from_pretrained(sam, **local)
+
+    def to(self, device: torch.device) -> TextMasker:
+        """Move both to a device; returns self."""
+        self.device = device
+        self.finder.to(device)
+        self.cutter.to(device)
+        return self
 
     @torch.no_grad()
     def box(self, image: Image.Image, text: str, threshold: float = BOX_THRESHOLD) -> list[float] | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...core.identity.augment import check_subjects, vary
 from ...core.identity.tokens import CLASS, SLOT, START, IdTokens, TokenRows, fill_prompt, write_id_tokens
 from ...core.noise import seeded
+from ...core.prompts.blend import same_length
 from ...core.training.identity import UNMASKED, Pictures, train_tokens
 from ...core.training.loop import Plan
 from .identity import EMBEDDINGS, apply_id_tokens, own_tokenizer
@@ -66,8 +67,9 @@ def train_id_tokens(model, clip, vae, images: Tensor, masks: Tensor | None, sett
     text = fill_prompt(settings.prompt, settings.name, settings.class_word)
     rows = start_rows(clip, settings.start)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        data = encode_pictures(vae, model, images.clone(), masks.clone(), text, settings)
-        comfy.model_management.load_models_gpu([model, clip.patcher], force_full_load=True)
+        data = encode_pictures(vae, model, own_copy(images, "cpu"), own_copy(masks, "cpu"), text, settings)
+        copies = copies_size(model.model.diffusion_model, clip.cond_stage_model)
+        comfy.model_management.load_models_gpu([model, clip.patcher], copies, force_full_load=True)
         tokens = TokenRows(rows).to(model.load_device)
         family = IdFamily(model, clip, IdTokens(settings.name, tokens.vectors))
         plan = make_plan(family, data, rows, settings)
@@ -77,7 +79,9 @@ def train_id_tokens(model, clip, vae, images: Tensor, masks: Tensor | None, sett
     return learnt, curve(losses)
 
 
-def run(family, tokens: TokenRows, data: Pictures, plan: Plan, settings: IdSettings, losses: list) -> IdTokens:
+def run(
+    family, tokens: TokenRows, data: Pictures, plan: Plan, settings: IdSettings, losses: list
+) -> IdTokens:
     """The recipe; fills `losses`, and saves what was learnt.
 
     Raises the host's interrupt after what was learnt is kept.
@@ -94,6 +98,11 @@ def run(family, tokens: TokenRows, data: Pictures, plan: Plan, settings: IdSetti
             save(IdTokens(settings.name, tokens.learnt()), settings, len(losses))
     comfy.model_management.throw_exception_if_processing_interrupted()
     return IdTokens(settings.name, tokens.learnt())
+
+
+def copies_size(*modules: nn.Module) -> int:
+    """Bytes of the float32 copies that training makes of modules."""
+    return 4 * sum(weight.numel() for module in modules for weight in module.parameters())
 
 
 def start_rows(clip, words: str) -> Tensor:
@@ -176,7 +185,8 @@ class IdFamily(HostFamily):
 
     def predict(self, noisy, steps, texts):
         """Noise prediction for pictures (B, 4, h, w) at timesteps (B,), one text a picture."""
-        self.contexts = {text: self._encoded(text) for text in dict.fromkeys(texts)}
+        wanted = list(dict.fromkeys(texts))  # words before the prompt may push it into a second chunk
+        self.contexts = dict(zip(wanted, same_length([self._encoded(text) for text in wanted]), strict=True))
         return super().predict(noisy, steps, texts, 1)
 
     def _encoded(self, text: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import comfy.model_management
+import comfy.model_management as management
 import folder_paths
 
 from ...core.identity.text_mask import TextMasker
@@ -25,9 +25,10 @@ def model_folders(kind: str) -> list[str]:
 
 def load_masker(dino: str, sam: str) -> TextMasker:
     """Both models by the names of their folders, on the host's device. ValueError for a missing one."""
-    return TextMasker(
-        find_folder(DINO, dino), find_folder(SAM, sam), comfy.model_management.get_torch_device()
-    )
+    masker, device = TextMasker(find_folder(DINO, dino), find_folder(SAM, sam)), management.get_torch_device()
+    weights = management.module_size(masker.finder) + management.module_size(masker.cutter)
+    management.free_memory(weights + management.minimum_inference_memory(), device)
+    return masker.to(device)
 
 
 def find_folder(kind: str, name: str) -> Path:

@@ -247,6 +247,65 @@ def test_an_interrupt_before_the_first_step_saves_nothing(demo, folders, monkeyp
     assert not management.processing_interrupted() and not list(folders.embeddings.iterdir())
 
 
+def test_words_before_the_prompt_may_need_more_tokens_than_the_prompt(demo, folders, monkeypatch):
+    """Without them it fits the encoder's 75 tokens, with "a far away" it does not."""
+    family, lengths = pack("nodes.host.identity_training").IdFamily, set()
+    true_encoded = family._encoded
+
+    def encoded(self, text):
+        found = true_encoded(self, text)
+        lengths.add(found.shape[1])
+        return found
+
+    monkeypatch.setattr(family, "_encoded", encoded)
+    prompt = "photo of a [id] [class]" + " red" * 66
+    learnt, _ = train(demo, settings(prompt=prompt, steps=1, batch=8))
+    assert lengths == {77, 154} and bool(torch.isfinite(learnt.vectors).all())
+
+
+def test_the_host_is_asked_for_room_for_the_copies_of_the_weights(demo, folders, monkeypatch):
+    import comfy.model_management as management
+
+    asked, true = [], management.load_models_gpu
+
+    def load(models, memory_required=0, **more):
+        asked.append(memory_required)
+        return true(models, memory_required, **more)
+
+    monkeypatch.setattr(management, "load_models_gpu", load)
+    train(demo, settings(steps=1))
+    parts = demo.model.model.diffusion_model, demo.clip.cond_stage_model
+    assert 4 * sum(weight.numel() for part in parts for weight in part.parameters()) in asked
+
+
+@pytest.mark.cuda
+def test_pictures_may_lie_on_the_gpu(demo, folders):
+    images, masks = (part.cuda() for part in pictures())
+    learnt, _ = train(demo, settings(steps=1), images, masks)
+    assert learnt.vectors.shape == (4, 64)
+
+
+def test_masking_by_text_asks_the_host_for_room(comfy_host, monkeypatch):
+    import comfy.model_management as management
+
+    host, order = pack("nodes.host.masks"), []
+
+    class Masker:
+        def __init__(self, dino, sam):
+            self.finder, self.cutter = torch.nn.Linear(10, 10), torch.nn.Linear(10, 5)
+
+        def to(self, device):
+            order.append("moved")
+            return self
+
+    monkeypatch.setattr(host, "TextMasker", Masker)
+    monkeypatch.setattr(host, "find_folder", lambda kind, name: name)
+    monkeypatch.setattr(management, "minimum_inference_memory", lambda: 1000)
+    monkeypatch.setattr(management, "free_memory", lambda need, device: order.append(need))
+    assert isinstance(host.load_masker("dino", "sam"), Masker)
+    assert order == [4 * (110 + 55) + 1000, "moved"]
+
+
 def test_the_node_trains_three_pictures_and_saves(demo, folders):
     nodes, (images, masks) = pack("nodes.identity"), pictures()
     args = (
