@@ -23,6 +23,7 @@ from ...core.motion.sites import find_sites
 IMAGE_ATTENTION, TUNING = "choreo_image_attention", "choreo_tuning"  # begin the keys of a model's additions
 SELF_ATTENTION = (IMAGE_ATTENTION, TUNING)  # those that replace the self-attention
 PART = "choreo_part"  # in transformer_options: first frame and length of the clip that latents are a part of
+TILE = "choreo_tile"  # in transformer_options: side, in latents, of the tiles that a clip is sampled in
 
 
 @dataclass(frozen=True)

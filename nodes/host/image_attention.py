@@ -21,6 +21,7 @@ from ...core.motion.attach import Attachment
 from ...core.noise import normals, seeded
 from .hooks import (
     IMAGE_ATTENTION,
+    TILE,
     Call,
     HookRun,
     block_keys,
@@ -130,7 +131,8 @@ class AttentionRun(HookRun):
         numbers, count = frames_in_clip(noise.shape[0], guider.model_options)
         self._weights = self.options.weights(len(self.pictures), count)[numbers]
         self._told = _text_of(guider.conds) if self.text is None else self.text
-        side = min(noise.shape[2:]) * self.vae.spacial_compression_encode()
+        tile = guider.model_options.get("transformer_options", {}).get(TILE, noise.shape[2])
+        side = min(*noise.shape[2:], tile) * self.vae.spacial_compression_encode()
         encoded = [self._encode(picture, side) for picture in track(self.pictures)]
         self._latents = guider.model_patcher.model.process_latent_in(torch.cat(encoded))
         shape = tuple(self._latents.shape[1:])

@@ -1,17 +1,16 @@
 """Sample large clips tile by tile, all tiles in step: one prediction of the whole clip at every model call.
 
-The host asks for the predictions of all conditions through one public function of a model's options. Here it
-is asked once for each tile, with the whole clip in each, and the answers are merged by their weights. So the
-sampler, guidance nodes, masks and noise only ever see the one large latent.
+The host evaluates conditions in one place, which it lets a model's wrappers surround. Here it is asked once
+for each tile, with the whole clip in each, and the answers are merged by their weights. So the sampler,
+guidance nodes (with evaluations of their own, too), masks and noise only ever see the one large latent.
 """
 
 from __future__ import annotations
 
 import copy
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import comfy.samplers
 import comfy.utils
 import torch
 from comfy.controlnet import ControlBase
@@ -19,9 +18,9 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.refine.tiles import Tile, Tiling, spread
+from .hooks import TILE
 from .progress import check_interrupt
 
-CALL = "sampler_calc_cond_batch_function"
 CELL = 8  # pixels a latent
 REFUSED = {
     "area": "Conditioning (Set Area)",
@@ -55,92 +54,93 @@ def apply_tiles(model, options: TileOptions):
     """
     spread(options.tile, options.tile, options.overlap)  # checks the numbers
     model = model.clone()
-    run, key = TileRun(options, model.model_options.get(CALL)), f"choreo_tiles_{uuid.uuid4().hex}"
-    model.set_model_sampler_calc_cond_batch_function(run.predict)
+    run, key = TileRun(options), f"choreo_tiles_{uuid.uuid4().hex}"
+    evaluations = model.wrappers.get(WrappersMP.CALC_COND_BATCH, {})
+    # before all others: what they do belongs to one evaluation, that of a tile
+    model.wrappers[WrappersMP.CALC_COND_BATCH] = {key: [run.predict], **evaluations}
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, run.sample)
     model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, key, run.prepare)
+    model.model_options["transformer_options"][TILE] = options.tile  # a clone's options are its own
     return model
 
 
 @dataclass
 class TileRun:
-    """Tiled predictions of one model. `inner` is what the model's options had in place of the host's own."""
+    """Tiled predictions of one model."""
 
     options: TileOptions
-    inner: object = None
-    hints: dict = field(default_factory=dict)  # id of a control -> its hint at the clip's size
 
     def sample(self, executor, *args, **kwargs):
-        """OUTER_SAMPLE wrapper: refuse what tiles cannot do, and forget the hints however sampling ends."""
-        check_conditioning(executor.class_obj.conds)
-        try:
-            return executor(*args, **kwargs)
-        finally:
-            self.hints.clear()
+        """OUTER_SAMPLE wrapper: refuse what tiles cannot do."""
+        check_divisible(executor.class_obj.conds)
+        check_guidance(executor.class_obj.model_options)
+        return executor(*args, **kwargs)
 
     def prepare(self, executor, model, noise_shape, *args, **kwargs):
         """PREPARE_SAMPLING wrapper: a tile's memory is all that is needed."""
         shape = [*noise_shape[:-2], *(min(n, self.options.tile) for n in noise_shape[-2:])]
         return executor(model, shape, *args, **kwargs)
 
-    def predict(self, arguments: dict) -> list[Tensor]:
-        """The host's function: predictions (F, 4, H, W) for each list of conditions."""
-        x, conds = arguments["input"], arguments["conds"]
-        tiling = Tiling(*x.shape[-2:], self.options.tile, self.options.overlap, self.options.kind)
+    def predict(self, executor, model, conds, x_in, timestep, model_options) -> list[Tensor]:
+        """CALC_COND_BATCH wrapper: predictions (F, 4, H, W) for each list of conditions."""
+        tiling = Tiling(*x_in.shape[-2:], self.options.tile, self.options.overlap, self.options.kind)
         if len(tiling.tiles) == 1:
-            return self._call(arguments)
-        parts = (self._tile(arguments, tile, conds) for tile in tiling.tiles)
-        return list(tiling.merge(parts).unbind(0))
+            return executor(model, conds, x_in, timestep, model_options)
+        hints: dict = {}  # id of a control -> its hint at the clip's size; ids last as long as `conds`
 
-    def _tile(self, arguments: dict, tile: Tile, conds: list) -> Tensor:
-        check_interrupt()
-        whole, controls = arguments["input"], {}
-        cut = [
-            None if group is None else [self._cut(c, tile, whole, controls) for c in group] for group in conds
+        def predicted(tile: Tile) -> Tensor:
+            check_interrupt()
+            cut, part = self._conds_of(tile, conds, x_in, hints), tile.of(x_in).contiguous()
+            return torch.stack(executor(model, cut, part, timestep, model_options))
+
+        return list(tiling.merge(map(predicted, tiling.tiles)).unbind(0))
+
+    def _conds_of(self, tile: Tile, conds: list, whole: Tensor, hints: dict) -> list:
+        controls: dict = {}
+        return [
+            None if group is None else [self._cut(c, tile, whole, controls, hints) for c in group]
+            for group in conds
         ]
-        return torch.stack(self._call({**arguments, "input": tile.of(whole).contiguous(), "conds": cut}))
 
-    def _call(self, arguments: dict) -> list[Tensor]:
-        if self.inner is not None:
-            return self.inner(arguments)
-        names = ("model", "conds", "input", "sigma", "model_options")
-        return comfy.samplers.calc_cond_batch(*(arguments[name] for name in names))
-
-    def _cut(self, cond: dict, tile: Tile, whole: Tensor, controls: dict) -> dict:
+    def _cut(self, cond: dict, tile: Tile, whole: Tensor, controls: dict, hints: dict) -> dict:
         """A copy of a condition with the tile's part of all that lies over the frame."""
         cut = dict(cond)
         if "mask" in cond:
             cut["mask"] = tile.of(cond["mask"])
         if "control" in cond:
-            cut["control"] = self._control(cond["control"], tile, whole, controls)
+            cut["control"] = self._control(cond["control"], tile, whole, controls, hints)
         cut["model_conds"] = {
             name: _cut_model_cond(item, tile, whole) for name, item in cond["model_conds"].items()
         }
         return cut
 
-    def _control(self, control: ControlBase, tile: Tile, whole: Tensor, controls: dict) -> ControlBase:
+    def _control(
+        self, control: ControlBase, tile: Tile, whole: Tensor, controls: dict, hints: dict
+    ) -> ControlBase:
         """The tile's copy of a control and of those before it: one for all conditions, so that they batch.
 
         Shallow copies share the loaded model and the state of `pre_run`, and die with the tile.
         """
         if id(control) not in controls:
             own, ratio = copy.copy(control), pixels_a_cell(control)
-            if control.previous_controlnet is not None:
-                own.previous_controlnet = self._control(control.previous_controlnet, tile, whole, controls)
+            before = control.previous_controlnet
+            if before is not None:
+                own.previous_controlnet = self._control(before, tile, whole, controls, hints)
             pixels = Tile(*(edge * ratio for edge in tile))
-            own.cond_hint_original = pixels.of(self._hint(control, whole, ratio))
+            own.cond_hint_original = pixels.of(_hint(control, whole, ratio, hints))
             own.cond_hint = own.extra_concat = None
             controls[id(control)] = own
         return controls[id(control)]
 
-    def _hint(self, control: ControlBase, whole: Tensor, ratio: int) -> Tensor:
-        if id(control) not in self.hints:
-            height, width = (n * ratio for n in whole.shape[-2:])
-            hint = control.cond_hint_original
-            if tuple(hint.shape[-2:]) != (height, width):
-                hint = comfy.utils.common_upscale(hint, width, height, control.upscale_algorithm, "center")
-            self.hints[id(control)] = hint
-        return self.hints[id(control)]
+
+def _hint(control: ControlBase, whole: Tensor, ratio: int, hints: dict) -> Tensor:
+    if id(control) not in hints:
+        height, width = (n * ratio for n in whole.shape[-2:])
+        hint = control.cond_hint_original
+        if tuple(hint.shape[-2:]) != (height, width):
+            hint = comfy.utils.common_upscale(hint, width, height, control.upscale_algorithm, "center")
+        hints[id(control)] = hint
+    return hints[id(control)]
 
 
 def pixels_a_cell(control: ControlBase) -> int:
@@ -156,7 +156,7 @@ def _cut_model_cond(item, tile: Tile, whole: Tensor):
     return item
 
 
-def check_conditioning(conds: dict) -> None:
+def check_divisible(conds: dict) -> None:
     """Raise ValueError for conditions that cannot be divided into tiles."""
     for cond in (cond for group in conds.values() for cond in group):
         name = next((REFUSED[key] for key in REFUSED if cond.get(key)), None)
@@ -169,3 +169,13 @@ def check_conditioning(conds: dict) -> None:
             raise ValueError(
                 f"The prompt carries {name}, which cannot be divided into tiles; leave it out here"
             )
+
+
+def check_guidance(model_options: dict) -> None:
+    """Raise ValueError for guidance that reads attention of the whole frame, where there is that of tiles."""
+    functions = model_options.get("sampler_post_cfg_function", ())
+    if any(getattr(function, "__module__", "").endswith("nodes_sag") for function in functions):
+        raise ValueError(
+            "The model carries 'Self-Attention Guidance', which needs the attention of the whole frame; "
+            "connect the model from before that node"
+        )

@@ -31,13 +31,14 @@ def same(a, b, bound=1e-4):
 class Vae:
     """Stands for the host's VAE: latents are block means of the pixels."""
 
-    encoded = 0
+    encoded, sizes = 0, []
 
     def spacial_compression_encode(self):
         return 8
 
     def encode(self, images):
         Vae.encoded += len(images)
+        Vae.sizes.append(tuple(images.shape[1:3]))
         gray = images.movedim(-1, 1).mean(1, keepdim=True)
         return torch.nn.functional.avg_pool2d(gray, 8).repeat(1, 4, 1, 1) * 4 - 2
 
@@ -253,6 +254,19 @@ def test_trained_weights_act_without_a_picture_too():
 def windows(model, length=4, overlap=2):
     apply = pack("nodes.host.windows").apply_context_windows
     return apply(model, "standard_static", "flat", length, overlap, 1, False)
+
+
+def test_in_tiles_pictures_run_at_the_size_of_a_tile():
+    tiles, seen = pack("nodes.host.tiles"), []
+    seeing = tiles.apply_tiles(applied(make_model()), tiles.TileOptions(8, 2))
+    seeing.set_model_unet_function_wrapper(
+        lambda f, a: seen.append(a["input"].shape) or f(a["input"], a["timestep"], **a["c"])
+    )
+    Vae.sizes.clear()
+    sample(seeing, 2, steps=1, size=12, **PLAIN)
+    assert Vae.sizes == [(64, 64)] and {shape[2:] for shape in seen} == {(8, 8)}
+    sample(tiles.apply_tiles(applied(make_model()), tiles.TileOptions(16, 2)), 2, steps=1, size=12, **PLAIN)
+    assert Vae.sizes[1:] == [(96, 96)]
 
 
 def test_weights_and_positions_follow_context_windows():
