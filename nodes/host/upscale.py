@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import comfy.model_management
 import comfy.utils
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -31,18 +30,21 @@ def upscale_clip(images: Tensor, scale: float, model=None, report: Callable[[int
         comfy.model_management.free_memory(need, device)
         model.to(device)
     try:
-        made, tile = [], TILE
-        for image in images:
+        tile, where = TILE, images.device if model is None else "cpu"
+        made = images.new_empty(
+            len(images), *size, images.shape[3], device=where
+        )  # the only copy of the large clip
+        for number, image in enumerate(images):
             large = image.movedim(-1, 0)[None]
             if model is not None:
                 large, tile = _enlarged(large.to(device), model, tile)
-            made.append(_resized(large, size)[0].movedim(0, -1))
+            made[number] = _resized(large, size)[0].movedim(0, -1)
             if report is not None:
-                report(len(made), len(images))
+                report(number + 1, len(images))
     finally:
         if model is not None:
             model.to("cpu")
-    return torch.stack(made).clamp(0, 1)
+    return made.clamp_(0, 1)
 
 
 def _enlarged(picture: Tensor, model, tile: int) -> tuple[Tensor, int]:
