@@ -6,7 +6,7 @@ from ..core.refine.regions import CropPlan
 from ..core.refine.tiles import WEIGHTS
 from .faces import CATEGORY, tracks_input
 from .host.progress import reporter
-from .host.refine import FaceOptions, Hold, Pass, check_colours, refine_faces, refine_tiles
+from .host.refine import FaceOptions, Hold, Pass, check_colours, check_tiles, refine_faces, refine_tiles
 from .host.sampling import SamplerSettings
 from .host.tiles import TileOptions
 from .host.upscale import upscale_clip
@@ -166,6 +166,7 @@ class RefineTiles(io.ComfyNode):
         hold = None if control_net is None else Hold(control_net, control_strength)
         settings = SamplerSettings(seed, steps, cfg, sampler_name, scheduler, denoise)
         second = Pass(settings, gamma, positive, negative)
+        check_tiles(model, len(images), second, hold)
         large = upscale_clip(images, scale, upscale_model, reporter())
         return io.NodeOutput(refine_tiles(model, vae, large, second, options, hold))
 

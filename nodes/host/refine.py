@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.motion.model import MotionModel
@@ -12,15 +13,23 @@ from ...core.noise import SEED_RANGE
 from ...core.refine.paste import paste, whole_masks
 from ...core.refine.regions import CropPlan, Region, cut, match_colours, plan_region
 from ...core.refine.tracks import FaceTracks
+from .feedback import Feedback
 from .hooks import as_part
+from .keyframes import GuidanceRun
 from .noise import prior_noise
-from .patching import SCHEDULE_FRAMES
-from .progress import check_interrupt
+from .patching import SCHEDULE_FRAMES, check_clip, check_conditioning
+from .progress import check_interrupt, reporter
 from .sampling import SamplerSettings, sample_with_noise
-from .tiles import CELL, TileOptions, apply_tiles
+from .tiles import CELL, TileOptions, apply_tiles, check_divisible, check_guidance
 from .windows import frame_rows
 
-WHOLE_FRAME = {"control": "a ControlNet", "mask": "a mask", "area": "an area", "gligen": "GLIGEN"}
+WHOLE_FRAME = {
+    "control": "a ControlNet",
+    "mask": "a mask",
+    "area": "an area",
+    "gligen": "GLIGEN",
+    "concat_latent_image": "a picture to inpaint or edit",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,23 @@ class Pass:
             latent["batch_index"] = list(frames)
         noise = prior_noise(self.settings.seed, self.gamma)
         made = sample_with_noise(model, noise, self.settings, self.positive, self.negative, latent)
-        return vae.decode(made["samples"]).float().clamp(0, 1).to(images.device)
+        return vae.decode(made["samples"]).float().clamp_(0, 1).to(images.device)
+
+    def check(self, model, frames: int) -> None:
+        """Raise ValueError, before any work, for clips of `frames` frames that the model cannot sample."""
+        for motion in _motion_modules(model):
+            check_clip(frames, model.model_options.get("context_handler"), motion.config.max_frames)
+            check_conditioning(frames, self.conds)
+
+    @property
+    def conds(self) -> dict[str, list[dict]]:
+        """The options of both prompts, by name."""
+        both = {"positive": self.positive, "negative": self.negative}
+        return {name: [options for _, options in prompt] for name, prompt in both.items()}
+
+
+def _motion_modules(model) -> list[MotionModel]:
+    return [m.model for m in model.get_additional_models() if isinstance(m.model, MotionModel)]
 
 
 @dataclass(frozen=True)
@@ -66,17 +91,32 @@ def refine_faces(
     """Every track sampled in a crop of its own and pasted back: images (F, H, W, 3), and a report.
 
     masks: (F, H, W), one for all frames, or None: what may change at all. Frames without a chosen face are
-    kept bit for bit. Raises ValueError, before any work, for images or masks of another clip, or prompts that
-    belong to the whole frame.
+    kept bit for bit. Raises ValueError, before any work, for images or masks of another clip, and for a model
+    or prompts that belong to the whole frame or do not fit a track's frames.
     """
     check_colours(images)
     tracks.check(images)
+    check_whole_frame(model)
     masks = whole_masks(masks, images)
-    prompts = [track.prompt or second.positive for track in tracks.tracks]
-    for prompt in (*prompts, second.negative):
-        check_prompt(prompt)
-    parts, lines = [], []
-    for number, (track, prompt) in enumerate(zip(tracks.tracks, prompts, strict=True)):
+    planned, lines = _planned(model, tracks, second, options)
+    parts = []
+    for region, frames, own in planned:
+        crops = cut(images, region, reporter())
+        part = as_part(model, frames[0], tracks.count)
+        shown = crops.expand(len(frames), -1, -1, -1)
+        made = own.run(part, vae, shown, frames)[: len(crops)]
+        parts.append((region, match_colours(made, crops, region, options.colour)))
+    report = "\n".join(lines) or "no face: the clip is unchanged"
+    return (paste(images, parts, options.feather, masks, reporter()) if parts else images), report
+
+
+def _planned(model, tracks: FaceTracks, second: Pass, options: FaceOptions) -> tuple[list, list[str]]:
+    """(region, frames, pass) of each track that is sampled, and a line for each track. Raises ValueError."""
+    check_prompt(second.negative)
+    planned, lines = [], []
+    for number, track in enumerate(tracks.tracks):
+        positive = track.prompt or second.positive
+        check_prompt(positive)
         region = plan_region(track, tracks.size, tracks.count, options.plan)
         large = options.skip_large and options.plan.guide > 0 and region.scale <= 1
         lines.append(_line(number, region, large))
@@ -85,15 +125,13 @@ def refine_faces(
         own = replace(
             second,
             settings=replace(second.settings, seed=(second.settings.seed + number) % SEED_RANGE),
-            positive=prompt_of_frames(prompt, region.frames, tracks.count),
+            positive=prompt_of_frames(positive, region.frames, tracks.count),
             negative=prompt_of_frames(second.negative, region.frames, tracks.count),
         )
-        crops = cut(images, region)
-        part = as_part(model, region.frames[0], tracks.count)
-        made = _sampled(part, vae, crops, own, region.frames)
-        parts.append((region, match_colours(made, crops, region, options.colour)))
-    report = "\n".join(lines) or "no face: the clip is unchanged"
-    return (paste(images, parts, options.feather, masks) if parts else images), report
+        frames, own = _frames(model, region, own)
+        own.check(model, len(frames))
+        planned.append((region, frames, own))
+    return planned, lines
 
 
 def _line(number: int, region: Region, large: bool) -> str:
@@ -104,13 +142,13 @@ def _line(number: int, region: Region, large: bool) -> str:
     return f"{where} at {region.work[0]}x{region.work[1]} ({region.scale:.2f} times)"
 
 
-def _sampled(model, vae, crops: Tensor, own: Pass, frames: range) -> Tensor:
-    """One clip of crops; a single one is shown twice to a motion module, which needs two."""
-    if len(crops) > 1 or not any(isinstance(m.model, MotionModel) for m in model.get_additional_models()):
-        return own.run(model, vae, crops, frames)
-    pair = range(frames[0], frames[0] + 2)
+def _frames(model, region: Region, own: Pass) -> tuple[range, Pass]:
+    """The frames to sample; a single one is shown twice to a motion module, which needs two."""
+    frames = region.frames
+    if len(frames) > 1 or not _motion_modules(model):
+        return frames, own
     own = replace(own, positive=_for_any_frame(own.positive), negative=_for_any_frame(own.negative))
-    return own.run(model, vae, crops.repeat(2, 1, 1, 1), pair)[:1]
+    return range(frames[0], frames[0] + 2), own
 
 
 def _for_any_frame(prompt: list) -> list:
@@ -127,6 +165,21 @@ def check_colours(images: Tensor) -> None:
         raise ValueError(
             f"The images have {images.shape[-1]} channels, expected 3; use 'Split Image with Alpha'"
         )
+
+
+def check_whole_frame(model) -> None:
+    """Raise ValueError for a model that pulls what it makes to keyframes of the whole frame."""
+    for wrapper in model.get_all_wrappers(WrappersMP.SAMPLER_SAMPLE):
+        owner, name = getattr(wrapper, "__self__", None), None
+        if isinstance(owner, GuidanceRun):
+            name = "'Keyframe Guidance'"
+        elif isinstance(owner, Feedback) and owner.fuse.keyframes is not None:
+            name = "'Fusion Feedback' with keyframes"
+        if name:
+            raise ValueError(
+                f"The model carries {name}, whose keyframes are whole frames and no faces; "
+                "use the model from before that node"
+            )
 
 
 def check_prompt(prompt: list) -> None:
@@ -176,14 +229,25 @@ def refine_tiles(
     if second.settings.denoise == 0:
         return images
     height, width = images.shape[1:3]
-    pad = -width % CELL, -height % CELL
-    padded = F.pad(images.movedim(-1, 1), (0, pad[0], 0, pad[1]), mode="replicate").movedim(1, -1)
+    padded, pad = images, (-width % CELL, -height % CELL)
+    if any(pad):
+        padded = F.pad(images.movedim(-1, 1), (0, pad[0], 0, pad[1]), mode="replicate").movedim(1, -1)
     if hold is not None and hold.strength:
         prompts = second.positive, second.negative
         positive, negative = with_control(*prompts, hold.control, padded, hold.strength, vae)
         second = replace(second, positive=positive, negative=negative)
     made = second.run(apply_tiles(model, options), vae, padded)
     return made[:, :height, :width]
+
+
+def check_tiles(model, frames: int, second: Pass, hold: Hold | None = None) -> None:
+    """Raise ValueError for what `refine_tiles` could not do with a clip of `frames` frames."""
+    if second.settings.denoise == 0:
+        return
+    second.check(model, frames)
+    check_guidance(model.model_options)
+    held = [{"control": hold.control}] if hold is not None and hold.strength else []
+    check_divisible({**second.conds, "hold": held})
 
 
 def with_control(positive: list, negative: list, control, images: Tensor, strength: float, vae) -> tuple:

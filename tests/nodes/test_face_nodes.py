@@ -167,10 +167,70 @@ def test_subject_mask_takes_faces_of_pictures_of_its_size_alone(comfy_host):
 def test_what_faces_cannot_take_is_said(model):
     with pytest.raises(ValueError, match="face tracks were made from 6 frames of 96x64"):
         refine(model, clip(4), tracked("30, 20, 50, 40"))
-    for key, what in (("control", "a ControlNet"), ("mask", "a mask"), ("area", "an area")):
+    for key, what in (
+        ("control", "a ControlNet"),
+        ("mask", "a mask"),
+        ("area", "an area"),
+        ("concat_latent_image", "a picture to inpaint or edit"),
+    ):
         wrong = [[make_cond(11)[0][0], {key: object()}]]
         with pytest.raises(ValueError, match=f"carries {what} for the whole frame"):
             refine(model, clip(), tracked("30, 20, 50, 40"), positive=wrong)
+
+
+def test_keyframes_of_whole_frames_are_refused(model):
+    keyframes = pack("core.keyframes")
+    one = keyframes.Keyframes((keyframes.Keyframe(clip(1)[0], 0),))
+    fusion, feedback = pack("core.fusion.stream").Fusion(), pack("nodes.host.feedback")
+    vae = Vae()
+    vae.spacial_compression_encode = lambda: 8
+
+    def fed(keyframes):
+        fuse, when = feedback.ClipFuser(fusion, keyframes), feedback.FeedbackOptions((0.5,))
+        return feedback.apply_feedback(model, vae, fuse, when)
+
+    check = pack("nodes.host.refine").check_whole_frame
+    guidance = pack("core.keyframe_guidance").Guidance()
+    guided = pack("nodes.host.keyframes").apply_guidance(model, vae, one, guidance)
+    for wrong, name in ((guided, "'Keyframe Guidance'"), (fed(one), "'Fusion Feedback' with keyframes")):
+        with pytest.raises(ValueError, match=f"carries {name}.*use the model from before that node"):
+            refine(wrong, clip(), tracked("30, 20, 50, 40"))
+    check(fed(None))
+
+
+def test_what_the_model_cannot_sample_is_said_before_any_work(model, moving, monkeypatch):
+    monkeypatch.setattr(pack("nodes.host.refine"), "cut", None)  # nothing is cut out
+    with pytest.raises(ValueError, match="The prompt schedule has 5 frames"):
+        refine(moving, clip(), tracked("30, 20, 50, 40"), positive=make_scheduled(5))
+    short = pack("nodes.host.patching").apply_motion_module(model, make_motion(max_frames=4))
+    with pytest.raises(ValueError, match="has 6 frames, this motion module .* at most 4"):
+        refine(short, clip(), tracked("30, 20, 50, 40"))
+
+
+def make_scheduled(frames):
+    """A prompt with a row for each of so many frames."""
+    return [[make_cond(30, frames)[0][0], {"choreo_frames": frames}]]
+
+
+def test_cutting_and_pasting_show_progress_and_can_be_cancelled(model, monkeypatch):
+    import comfy.model_management as management
+
+    images, tracks = clip(), tracked("30, 20, 50, 40")
+    crops, region = call(pack("nodes.regions").CropVideoRegion, images, tracks, 0, "static", 1.5, 0, 100.0)
+    nodes = pack("nodes.regions")
+    for work in (
+        lambda: call(nodes.CropVideoRegion, images, tracks, 0, "static", 1.5, 0, 100.0),
+        lambda: call(nodes.PasteVideoRegion, images, crops, region, 4.0, 0.0),
+    ):
+        management.interrupt_current_processing()
+        with pytest.raises(management.InterruptProcessingException):
+            work()
+    host, reports = pack("nodes.host.refine"), []
+    for name in ("cut", "paste"):
+        true = getattr(host, name)
+        monkeypatch.setattr(host, name, lambda *a, true=true: reports.append(callable(a[-1])) or true(*a))
+    refine(model, images, tracks)
+    assert reports == [True, True]
 
 
 def test_tracks_come_from_one_source(comfy_host):

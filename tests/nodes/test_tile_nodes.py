@@ -193,6 +193,15 @@ def test_an_upscale_model_gets_memory_and_smaller_tiles_where_it_does_not_suffic
         upscale(images, 2.0, Upscaler(1000))
 
 
+def test_enlarging_holds_one_copy_of_the_large_clip():
+    images = torch.rand(8, 32, 32, 3)
+    for upscaler in (None, Upscaler()):
+        with PeakMemory() as memory:
+            made = pack("nodes.host.upscale").upscale_clip(images, 2.0, upscaler)
+        large = made.nelement() * 4
+        assert memory.peak < 1.6 * large, memory.peak / large
+
+
 def test_an_interrupt_stops_between_tiles(model):
     import comfy.model_management as management
 
@@ -216,3 +225,79 @@ def test_an_upscale_model_goes_first_frame_by_frame(model):
     assert made.shape == (3, 96, 144, 3) and upscaler.seen == [(1, 3, HEIGHT, WIDTH)] * 3
     exact = tiles(model, images, upscaler, scale=2.0, denoise=0.0)
     assert torch.allclose(exact[:, ::2, ::2], images, atol=1e-6)
+
+
+def test_what_tiles_cannot_take_is_said_before_the_clip_is_enlarged(model, moving):
+    upscaler = Upscaler()
+    area = [[make_cond(11)[0][0], {"area": (4, 4, 0, 0), "strength": 1.0}]]
+    schedule = [[make_cond(11, 3)[0][0], {"choreo_frames": 3}]]
+    for kind, frames, positive, message in (
+        (model, 2, area, "cannot be divided into tiles"),
+        (moving, 2, schedule, "The prompt schedule has 3 frames, the latent has 2"),
+        (moving, 1, None, "The latent has 1 frame"),
+        (attentive(model), 2, None, "carries 'Self-Attention Guidance'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tiles(kind, clip(frames), upscaler, positive=positive)
+    assert not upscaler.seen
+    video = make_control([])
+    video.reads_context_window = True
+    node = pack("nodes.refine").RefineTiles
+    args = (clip(2), 2.0, model, Vae(), make_cond(11), make_cond(12), 3, 0.0, 1, 3.0, "euler", "normal", 1.0)
+    with pytest.raises(ValueError, match="a video ControlNet"):
+        call(node, *args, 48, 16, "gaussian", upscaler, video, 1.0)
+    assert not upscaler.seen
+    assert tiles(model, clip(1), positive=area, denoise=0.0).shape == clip(1).shape, "nothing is sampled"
+
+
+def attentive(model):
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    return SelfAttentionGuidance.execute(model, 0.5, 2.0).result[0]
+
+
+def test_guidance_with_evaluations_of_its_own_is_tiled_too(model):
+    """Perturbed-attention guidance asks the model once more, behind the sampler's own evaluation."""
+    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+
+    guided, seen = PerturbedAttentionGuidance.execute(model, 3.0).result[0], []
+    patched = pack("nodes.host.tiles").apply_tiles(guided, pack("nodes.host.tiles").TileOptions(8, 2))
+    patched.set_model_unet_function_wrapper(
+        lambda f, a: seen.append(tuple(a["input"].shape)) or f(a["input"], a["timestep"], **a["c"])
+    )
+    sample(patched, 2, size=12, steps=1)
+    assert {shape[2:] for shape in seen} == {(8, 8)}
+    assert sum(shape[0] for shape in seen) == 4 * 3 * 2, "four tiles of three conditions of two frames"
+
+
+def test_tiles_in_context_windows_get_the_hints_of_their_frames(model):
+    import comfy.utils
+
+    seen, frames = [], 4
+    watched = make_control(seen)
+    watched.set_cond_hint(torch.rand(frames, 3, 48, 48), 1.0, (0.0, 1.0))
+    windows = pack("nodes.host.windows").apply_context_windows
+    apply, options = pack("nodes.host.tiles").apply_tiles, pack("nodes.host.tiles").TileOptions
+    kind = apply(windows(model, "standard_static", "flat", 2, 0, 1, False), options(8, 2))
+    prompt = [[make_cond(11)[0][0], {"control": watched}]]
+    sample(kind, frames, size=12, steps=2, positive=prompt, cfg=1.0)
+    whole = comfy.utils.common_upscale(
+        watched.cond_hint_original, 96, 96, watched.upscale_algorithm, "center"
+    )
+    tiling = pack("core.refine.tiles").Tiling(12, 12, 8, 2)
+    pixels = [type(tile)(*(8 * edge for edge in tile)) for tile in tiling.tiles]
+    wanted = [tile.of(whole[first : first + 2]) for first in (0, 2) for tile in pixels] * 2
+    assert len(seen) == len(wanted)
+    for (_, hint), right in zip(seen, wanted, strict=True):
+        assert torch.allclose(hint, right, atol=1e-6)
+
+
+def test_a_clip_that_needs_no_filling_up_is_not_copied(model, monkeypatch):
+    monkeypatch.setattr(torch.nn.functional, "pad", None)
+    host = pack("nodes.host.refine")
+    monkeypatch.setattr(host, "apply_tiles", lambda model, options: model)
+    seen, images = [], clip(2)
+    watch = lambda self, model, vae, given, frames=None: seen.append(given) or given  # noqa: E731
+    monkeypatch.setattr(host.Pass, "run", watch)
+    tiles(model, images)
+    assert seen[0].data_ptr() == images.data_ptr()
