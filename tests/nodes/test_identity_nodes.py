@@ -6,6 +6,7 @@ import pytest
 import torch
 from choreographer.tests.nodes.demo import make_parts, write_checkpoint
 from choreographer.tests.nodes.tiny import make_motion, pack
+from safetensors import safe_open
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 SIZE = 64
@@ -227,6 +228,8 @@ def test_an_interrupt_inside_a_layer_saves_what_was_learnt(demo, folders, monkey
     saved = pack("core.identity.tokens").read_id_tokens(file).vectors
     start = pack("nodes.host.identity_training").start_rows(demo.clip, settings().start)
     assert len(calls) == 2 and not torch.equal(saved, start)
+    with safe_open(file, "pt") as kept:
+        assert kept.metadata()["steps_done"] == "1", "the second step was cut short"
     hooks = (module._forward_pre_hooks for module in demo.clip.cond_stage_model.modules())
     assert not any(hooks)
 
