@@ -22,7 +22,8 @@ def _server() -> list:
         text_input(
             "key_variable",
             "Environment variable with the server's key; its name begins with CHOREO_. The key itself is "
-            "never part of a workflow. Empty = no key.",
+            "never part of a workflow, and is sent only to the address in the settings or to this machine. "
+            "Empty = no key.",
         ),
         io.Float.Input(
             "timeout",

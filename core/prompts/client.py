@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 LIMIT = 1 << 20  # bytes of an answer
 POLL = 0.05  # seconds between looks at `stop`
-MOST_TOKENS = 2048
 THREAD = "choreographer-director"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -65,7 +64,7 @@ def complete(
     deadline = time.monotonic() + server.timeout
     model = server.model or _first_model(server, deadline, stop)
     body = {"model": model, "messages": list(messages), "seed": seed & 0x7FFFFFFF, "stream": False}
-    answer = _ask(server, "POST", "/chat/completions", {**body, "max_tokens": MOST_TOKENS}, deadline, stop)
+    answer = _ask(server, "POST", "/chat/completions", body, deadline, stop)
     try:
         content = answer["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
@@ -97,7 +96,7 @@ def _ask(server: Server, method: str, path: str, body, deadline: float, stop: Ca
         raise ValueError(f"Director: the server at {server.address} answered {status}: {said}")
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         raise ValueError(
             f"Director: the server at {server.address} did not answer in JSON: {_short(text, server)}"
         ) from None

@@ -38,6 +38,7 @@ _DECOMPOSE = (
     '"{example}".\n\nPrompt: {text}'
 )
 _FORM = '\n\nAnswer with JSON only: {{"prompts": [{slots}]}}'
+_BEGINS = re.compile(r'[{\[](?=\s*")')  # of an object, or of a list of texts
 _THEN = re.compile(
     r"\s*(?:[,;.]?\s*\b(?:and\s+)?(?:then|after that|afterwards|next(?!\s+to\b)|finally)\b,?|;|->|\n)\s*",
     re.IGNORECASE,
@@ -75,9 +76,8 @@ class Task:
         text = wish.format(example=self.example.strip() or EXAMPLE, text=self.text.strip(), keys=self.keys)
         return [{"role": "system", "content": _MANNER}, {"role": "user", "content": text + form}]
 
-    def mark(self, server: Server | None, seed: int) -> str:
-        """A line that says what an answer belongs to; it holds no key."""
-        place = (server.address, server.model) if server else ()
+    def mark(self, place: tuple[str, ...], seed: int) -> str:
+        """A line that says what an answer belongs to; `place`: address and model, or () for rules."""
         asked = json.dumps([self.text, self.kind, self.keys, self.example, place, seed])
         return f"{MARK} {hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
@@ -98,17 +98,22 @@ def direct(task: Task, server: Server, seed: int, stop: Callable[[], None] = lam
 def read_answer(answer: str, count: int) -> list[str] | None:
     """The `count` prompts of a model's answer; None when it does not have them.
 
-    Thoughts, fences and other text around the JSON are passed over; the last fitting value counts.
+    Thoughts, fences and other text around the JSON are passed over; the last fitting value counts, and lists
+    inside one do not. Nothing is read behind brackets nested deeper than JSON is read.
     """
-    decoder, found = json.JSONDecoder(), None
-    for place in (match.start() for match in re.finditer(r"[{\[]", answer)):
-        try:
-            value, _ = decoder.raw_decode(answer, place)
-        except (json.JSONDecodeError, RecursionError):
+    decoder, found, end = json.JSONDecoder(), None, 0
+    for place in (match.start() for match in _BEGINS.finditer(answer)):
+        if place < end:
             continue
+        try:
+            value, after = decoder.raw_decode(answer, place)
+        except json.JSONDecodeError:
+            continue
+        except RecursionError:
+            break  # every bracket inside would fail as slowly
         prompts = value.get("prompts") if isinstance(value, dict) else value
         if _is_prompts(prompts, count):
-            found = [" ".join(prompt.split()) for prompt in prompts]
+            found, end = [" ".join(prompt.split()) for prompt in prompts], after
     return found
 
 

@@ -52,6 +52,25 @@ def test_an_answer_is_kept_and_may_be_edited(stub):
         run(answer="no schedule")
 
 
+@pytest.mark.parametrize("address", ["no address", "https://example.org/v1"])
+def test_a_kept_answer_needs_neither_server_nor_key(address):
+    task = pack("core.prompts.director").Task(TEXT, "decompose", 2, "")
+    kept = f"{task.mark((address, ''), 0)}\n0%: a dog"
+    for answer in (kept, "0%: my own"):
+        assert run(address=address, key_variable="CHOREO_NONE", answer=answer)[0] == answer
+
+
+def test_a_key_goes_only_to_this_machine_or_the_settings_address(user, monkeypatch):
+    names, hosted = pack("nodes.host.director"), "https://example.org/v1"
+    monkeypatch.setenv("CHOREO_KEY", "secret")
+    for foreign in (hosted, "https://localhost.example.org/v1", "https://[::1/v1"):
+        with pytest.raises(ValueError, match="The key in CHOREO_KEY is not sent to 'https://"):
+            run(address=foreign, key_variable="CHOREO_KEY")
+    assert names.read_key("CHOREO_KEY", "http://[::1]:1/v1") == "secret"
+    (user / "comfy.settings.json").write_text(json.dumps({names.ADDRESS: hosted}))
+    assert names.read_key("CHOREO_KEY", hosted) == "secret"
+
+
 def test_the_page_is_told_which_answer_the_run_was_given():
     schedule = run()[0]
     for given in ("", schedule):

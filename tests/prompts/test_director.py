@@ -37,6 +37,7 @@ def test_a_good_answer_becomes_a_schedule(stub):
     assert asked["model"] == "small-model" and asked["seed"] == 7 and not asked["stream"]
     assert TASK.text in asked["messages"][1]["content"] and '"...", "..."' in asked["messages"][1]["content"]
     assert stub.keys == [None]
+    assert not any("max" in name for name in asked)  # 64 long prompts are an answer too
 
 
 def test_refinement_asks_for_one(stub):
@@ -54,7 +55,19 @@ def test_thoughts_and_fences_are_passed_over():
     answer = '<think>{"prompts": ["x"]} or [1, 2]</think>```json\n{"prompts": ["a", "b"]}\n```'
     assert read_answer(answer, 2) == ["a", "b"]
     assert read_answer('["a", "b"]', 2) == ["a", "b"]
-    assert read_answer("[" * 5000, 2) is None
+
+
+def test_another_list_of_the_answer_is_no_prompts():
+    assert read_answer('{"prompts": ["a golden dog"], "tags": ["cinematic"]}', 1) == ["a golden dog"]
+    assert read_answer('{"tags": ["cinematic"], "answer": {"prompts": ["a dog"]}}', 1) == ["a dog"]
+    assert read_answer('{"prompts": ["draft"]} better: ["final"]', 1) == ["final"]
+
+
+@pytest.mark.parametrize("flood", ["[", '["a", ', '{"a": '])
+def test_a_flood_of_brackets_is_given_up_at_once(flood):
+    started = time.monotonic()
+    assert read_answer(flood * 20000, 2) is None
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -87,6 +100,7 @@ def test_an_answer_of_no_use_is_asked_for_once_more(stub, content):
         ("not found", 404, "answered 404: not found"),
         (b"x" * (LIMIT + 10), 200, "longer than 1 MiB"),
         (b"\xff\xfe\x00", 200, "did not answer in JSON"),
+        ("[" * 100_000, 200, "did not answer in JSON"),
     ],
 )
 def test_other_answers_are_one_sentence(stub, body, status, said):
@@ -200,10 +214,10 @@ def test_every_schedule_reads_back():
 
 
 def test_an_answer_counts_for_its_task_until_the_mark_is_gone():
-    server = Server("http://127.0.0.1:1/v1", "m", "secret")
-    mark = TASK.mark(server, 1)
-    assert "secret" not in mark and mark != TASK.mark(server, 2) != TASK.mark(None, 2)
+    place = ("http://127.0.0.1:1/v1", "m")
+    mark = TASK.mark(place, 1)
+    assert mark == "# director 8c1ecb34" and mark != TASK.mark(place, 2) != TASK.mark((), 2)
     text = f"{mark}: edit\n0%: a dog"
-    assert kept(text, mark) == text and kept(text, TASK.mark(server, 2)) is None
+    assert kept(text, mark) == text and kept(text, TASK.mark(place, 2)) is None
     assert kept("0%: my own", mark) == "0%: my own" and kept(" \n", mark) is None
     assert [key.value for key in parse_prompts(text, 4)] == ["a dog"]
