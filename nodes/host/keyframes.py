@@ -32,9 +32,9 @@ def keyframe_latent(
 ) -> tuple[dict, torch.Tensor]:
     """A LATENT of `frames` frames that holds its keyframes, and their hold as a MASK (F, H, W) in 0..1.
 
-    Other frames are a blend of the keyframes around them, the nearest one, or empty. The noise mask is 1 -
-    hold: a sampler leaves the keyframes as they are and makes the rest. Raises ValueError as
-    `Keyframes.placed`.
+    Other frames are a blend of the keyframes around them, the nearest one, or empty; those that are held a
+    little are never empty, or they would be pulled to grey. The noise mask is 1 - hold: a sampler leaves the
+    keyframes as they are and makes the rest. Raises ValueError as `Keyframes.placed`.
     """
     placed = keyframes.placed(frames)
     encoded = encode_images(vae, placed.images)
@@ -43,9 +43,9 @@ def keyframe_latent(
     share = (share.round() if fill == "nearest" else share).view(-1, 1, 1, 1).to(encoded)
     samples = torch.lerp(encoded[left], encoded[right], share)
     if fill == "empty":
-        kept = torch.zeros(frames, 1, 1, 1).index_fill_(0, torch.tensor(placed.frames), 1.0)
-        samples = samples * kept.to(encoded)
-    mask = hold.to(encoded).view(-1, 1, 1).expand(-1, *placed.images.shape[1:3]).clone()
+        kept = (hold > 0).index_fill_(0, torch.tensor(placed.frames), True)
+        samples = samples * kept.view(-1, 1, 1, 1).to(encoded)
+    mask = hold.to(encoded).view(-1, 1, 1).expand(-1, *placed.images.shape[1:3])
     free = (1 - hold.to(encoded)).view(-1, 1, 1, 1).expand(-1, 1, *encoded.shape[2:]).clone()
     return {"samples": samples, "noise_mask": free}, mask
 

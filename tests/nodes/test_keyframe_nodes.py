@@ -132,6 +132,21 @@ def test_keyframes_to_latents(vae, keyframes, fill):
     assert fill != "nearest" or torch.equal(samples[1], known[1])
 
 
+def test_empty_frames_are_those_that_nothing_holds(vae, keyframes):
+    """Neighbours within reach hold the blend, not grey; a keyframe of strength 0 is there all the same."""
+    make = pack("nodes.host.keyframes").keyframe_latent
+    with torch.inference_mode():
+        blend, empty = (make(vae, keyframes, 7, fill, 1.0)[0]["samples"] for fill in ("blend", "empty"))
+        weak = (
+            pack("core.keyframes")
+            .Keyframes()
+            .plus(pack("core.keyframes").Keyframe(keyframes.images[0], 2, strength=0.0))
+        )
+        alone = make(vae, weak, 4, "empty", 1.0)[0]["samples"]
+    assert torch.equal(empty[[0, 1, 5, 6]], blend[[0, 1, 5, 6]]) and not empty[2:5].any()
+    assert alone[2].any() and not alone[[0, 1, 3]].any()
+
+
 def test_a_sampler_keeps_masked_keyframes(vae, keyframes):
     import comfy.sample
 
