@@ -15,6 +15,8 @@ import torch
 
 from ...core.noise import NoiseLayout, check_gamma, check_ratio, gaussian_prior, seeded, turned
 
+OWN_STREAM = 0x5DEECE66D1CE4E5B  # takes a seed far from those that users give
+
 
 @dataclass(frozen=True)
 class ClipNoise:
@@ -72,10 +74,15 @@ class TurnedNoise:
 
 
 def turned_noise(seed: int, ratio: float, base=None, residual=None) -> TurnedNoise:
-    """Base and residual as a NOISE; by default one noise for all frames, and independent frames."""
+    """Base and residual as a NOISE; by default one noise for all frames, and independent frames.
+
+    Beside a given noise, which may well have the same seed, the default is drawn from a stream of its own:
+    two equal frames would add up to more than unit variance.
+    """
     check_ratio(ratio)
-    base = base or layout_noise(seed, NoiseLayout("shared"))
-    return TurnedNoise(seed, ratio, base, residual or layout_noise(seed + 1, NoiseLayout("per-frame seeds")))
+    own = seed if base is None and residual is None else seed ^ OWN_STREAM
+    base = base or layout_noise(own, NoiseLayout("shared"))
+    return TurnedNoise(seed, ratio, base, residual or layout_noise(own + 1, NoiseLayout("per-frame seeds")))
 
 
 def _starts_at_maximum(model_sampling, sigma: float) -> bool:

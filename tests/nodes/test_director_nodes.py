@@ -9,6 +9,7 @@ from choreographer.tests.prompts.stub_server import message, stub_server
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 TEXT = "a dog runs, then it jumps"
+OPEN = (-0.222971, 0.553066, -0.801137)  # mixed noise of seed 3, ratio 0.1 and nothing connected
 
 
 @pytest.fixture
@@ -136,5 +137,25 @@ def test_mixed_noise():
     assert torch.equal(
         node.execute(3, 0.0, base).result[0].generate_noise(latent), base.generate_noise(latent)
     )
+    assert noise[0, 0, 0, :3].tolist() == pytest.approx(OPEN, abs=1e-6)
     with pytest.raises(ValueError, match="ratio is 2"):
         node.execute(3, 2.0)
+
+
+@pytest.mark.parametrize("socket", ["base", "residual"])
+@pytest.mark.parametrize("layout", ["shared", "per-frame seeds", "stock"])
+def test_mixed_noise_is_as_strong_in_every_frame_with_equal_seeds(socket, layout):
+    """The stock noise and this pack's layouts begin alike at one seed; the default beside them does not."""
+    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+
+    stock = layout == "stock"
+    given = (
+        Noise_RandomNoise(3)
+        if stock
+        else pack("nodes.noise").NoiseLayoutNode.execute(3, layout, 0.5, 4, 2).result[0]
+    )
+    latent = {"samples": torch.zeros(4, 4, 64, 64)}
+    for seed in (2, 3):
+        mixed = pack("nodes.mixed_noise").MixedNoise.execute(seed, 0.5, **{socket: given}).result[0]
+        deviations = mixed.generate_noise(latent).std(dim=(1, 2, 3))
+        assert torch.allclose(deviations, torch.ones(4), atol=0.05)
