@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..refine.boxes import Box, boxes_of_masks, union
+from ..refine.boxes import Box, boxes_of_masks, parse_boxes, union
 
 ENCODER_SIZE = 224  # pixels a side that CLIP's picture encoders take
 
@@ -62,7 +62,25 @@ def _cover(image: Tensor, mask: Tensor | None) -> tuple[Tensor | None, str]:
                 "The mask is empty: it must be white where the subject is (invert the mask of 'Load Image')"
             )
         covers, said = mask if covers is None else covers * mask, f"{said}, white outside the mask"
+    if covers is not None and bool((covers < 0.5).all()):
+        where = "everywhere" if mask is None else "where the mask is white"
+        raise ValueError(f"No subject is left: the picture is transparent {where}")
     return covers, said
+
+
+def written_boxes(text: str, count: int, size: tuple[int, int]) -> list[Box | None]:
+    """The box of each of `count` pictures as `parse_boxes` reads them, or None where nothing is written.
+
+    Raises ValueError for a picture with several.
+    """
+    rows = parse_boxes(text, count, size)
+    several = next((number for number, row in enumerate(rows) if len(row) > 1), None)
+    if several is not None:
+        raise ValueError(
+            f"boxes: picture {several} has {len(rows[several])} boxes, expected at most one for a picture "
+            "(a line without a number is for every picture)"
+        )
+    return [Box(*map(float, row[0][:4])) if len(row) else None for row in rows]
 
 
 def _box(box: Box | None, covers: Tensor | None, size: tuple[int, int]) -> tuple[Box, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ...core.image_prompt.picture import Prepared, prepare, stacked
+from ...core.image_prompt.picture import Prepared, prepare, stacked, written_boxes
 from ...core.optical_flow import to_bytes
-from ...core.refine.boxes import Box, parse_boxes
+from ...core.refine.boxes import Box
 from ...core.refine.detect import FaceDetector
 from .progress import track
 
@@ -46,11 +46,10 @@ def _given(images: Tensor, source: str, text: str) -> list[Box | None]:
         detector = FaceDetector()
         return [_largest(detector(to_bytes(image[None, ..., :3])[0]), n) for n, image in enumerate(images)]
     if source == WRITTEN:
-        rows = parse_boxes(text, len(images), size)
-        missing = next((number for number, row in enumerate(rows) if not len(row)), None)
-        if missing is not None:
-            raise ValueError(f"source is 'written', and box says nothing for picture {missing}")
-        return [Box(*map(float, row[0][:4])) for row in rows]
+        boxes = written_boxes(text, len(images), size)
+        if None in boxes:
+            raise ValueError(f"source is 'written', and box says nothing for picture {boxes.index(None)}")
+        return boxes
     return [None] * len(images)
 
 

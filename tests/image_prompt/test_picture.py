@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from choreographer.core.image_prompt.picture import prepare, resized, stacked
+from choreographer.core.image_prompt.picture import prepare, resized, stacked, written_boxes
 from choreographer.core.refine.boxes import Box
 
 
@@ -56,6 +56,22 @@ def test_mistakes_are_one_sentence(image, mask):
         prepare(image, mask[:, :20])
     with pytest.raises(ValueError, match=r"\(20, 30, 2\), expected height x width x 3 or 4"):
         prepare(image[..., :2])
+
+
+def test_a_subject_that_mask_and_alpha_leave_nothing_of_is_refused(image, mask):
+    clear = torch.cat((image, 1 - mask[..., None]), 2)
+    with pytest.raises(ValueError, match="No subject is left: .* transparent where the mask is white"):
+        prepare(clear, mask)
+    with pytest.raises(ValueError, match="No subject is left: .* transparent everywhere"):
+        prepare(torch.cat((image, torch.zeros(20, 30, 1)), 2), box=Box(0, 0, 20, 20))
+
+
+def test_a_picture_has_one_written_box():
+    assert written_boxes("1: 2, 2, 8, 9", 2, (30, 20)) == [None, Box(2, 2, 8, 9)]
+    assert written_boxes("1, 1, 9, 9", 2, (30, 20)) == [Box(1, 1, 9, 9)] * 2
+    for several in ("1, 1, 9, 9\n1: 2, 2, 8, 9", "1: 1, 1, 9, 9\n1: 2, 2, 8, 9"):
+        with pytest.raises(ValueError, match="boxes: picture 1 has 2 boxes, expected at most one"):
+            written_boxes(several, 2, (30, 20))
 
 
 def test_scaling_averages_and_keeps_the_range():
