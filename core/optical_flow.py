@@ -11,7 +11,7 @@ DIS is the accurate one (use it for warping); Farneback with the CCDM numbers is
 use.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -52,18 +52,37 @@ def grey(frames: torch.Tensor) -> np.ndarray:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in to_bytes(frames)])
 
 
-def _flow(frames: torch.Tensor, pair_flow: Callable, backward: bool, report: Report | None) -> torch.Tensor:
-    """Run `pair_flow(first, second) -> (H, W, 2)` over all neighbouring frames: (F - 1, 2, H, W)."""
-    images = grey(frames)
-    if len(images) < 2:
-        raise ValueError(f"Optical flow needs at least 2 frames, got {len(images)}.")
-    found = []
-    for i in range(len(images) - 1):
-        first, second = images[i], images[i + 1]
-        found.append(pair_flow(second, first) if backward else pair_flow(first, second))
-        if report is not None:
-            report(i + 1, len(images) - 1)
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous()
+class PairFlows:
+    """The flow of each two neighbouring frames, (2, H, W) pixels, found one after the other when asked for.
+
+    `pair_flow(first, second) -> (H, W, 2)` is called with grey frames. Nothing is kept: only two frames are
+    held as bytes at a time. Raises ValueError for fewer than two frames.
+    """
+
+    def __init__(self, frames: torch.Tensor, pair_flow: Callable, backward: bool, report: Report | None):
+        _check_clip(frames)
+        if len(frames) < 2:
+            raise ValueError(f"Optical flow needs at least 2 frames, got {len(frames)}.")
+        self.frames, self.pair_flow, self.backward, self.report = frames, pair_flow, backward, report
+
+    def __len__(self) -> int:
+        return len(self.frames) - 1
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        (second,) = grey(self.frames[:1])
+        for i in range(len(self)):
+            first, (second,) = second, grey(self.frames[i + 1 : i + 2])
+            found = self.pair_flow(second, first) if self.backward else self.pair_flow(first, second)
+            if self.report is not None:
+                self.report(i + 1, len(self))
+            yield torch.from_numpy(found).permute(2, 0, 1).contiguous()
+
+
+def farneback_pairs(frames: torch.Tensor, backward: bool = False, report: Report | None = None) -> PairFlows:
+    """`farneback_flow` one pair at a time."""
+    return PairFlows(
+        frames, lambda a, b: cv2.calcOpticalFlowFarneback(a, b, None, **FARNEBACK), backward, report
+    )
 
 
 def farneback_flow(
@@ -73,7 +92,17 @@ def farneback_flow(
 
     frames: (F, H, W, 3), uint8 or 0..1. backward: from each second frame to its first.
     """
-    return _flow(frames, lambda a, b: cv2.calcOpticalFlowFarneback(a, b, None, **FARNEBACK), backward, report)
+    return torch.stack(list(farneback_pairs(frames, backward, report)))
+
+
+def dis_pairs(frames: torch.Tensor, backward: bool = False, report: Report | None = None) -> PairFlows:
+    """`dis_flow` one pair at a time."""
+    _check_clip(frames)
+    if min(frames.shape[1:3]) < DIS_SMALLEST:
+        size = f"{frames.shape[2]}x{frames.shape[1]}"
+        raise ValueError(f"Frames are {size}, DIS flow needs at least {DIS_SMALLEST}x{DIS_SMALLEST}.")
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return PairFlows(frames, lambda a, b: dis.calc(a, b, None), backward, report)
 
 
 def dis_flow(frames: torch.Tensor, backward: bool = False, report: Report | None = None) -> torch.Tensor:
@@ -82,12 +111,7 @@ def dis_flow(frames: torch.Tensor, backward: bool = False, report: Report | None
     frames: (F, H, W, 3), uint8 or 0..1, at least 16 pixels each way. backward: from each second frame to its
     first.
     """
-    _check_clip(frames)
-    if min(frames.shape[1:3]) < DIS_SMALLEST:
-        size = f"{frames.shape[2]}x{frames.shape[1]}"
-        raise ValueError(f"Frames are {size}, DIS flow needs at least {DIS_SMALLEST}x{DIS_SMALLEST}.")
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return _flow(frames, lambda a, b: dis.calc(a, b, None), backward, report)
+    return torch.stack(list(dis_pairs(frames, backward, report)))
 
 
 def _positions(flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

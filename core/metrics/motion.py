@@ -1,9 +1,12 @@
 """How much a clip moves: the flow rating of CCDM Table 1, with the normalisations it may have meant."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+
+from ..optical_flow import PairFlows
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,46 @@ class FlowRating:
     per_frame: tuple[float, ...]
 
 
-def flow_rating(flow: torch.Tensor) -> FlowRating:
-    """Rate a flow (F - 1, 2, H, W) in pixels; the published rating is that of `farneback_flow`."""
-    if flow.ndim != 4 or flow.shape[1] != 2:
-        raise ValueError(f"Flow is {tuple(flow.shape)}, expected (frames - 1, 2, height, width).")
-    length = flow.double().norm(dim=1)  # F-1 H W
-    mean = float(length.mean())
-    largest = float(length.max())
-    return FlowRating(
-        total_px=float(length.sum()),
-        mean_px=mean,
-        mean_over_diagonal=100 * mean / math.hypot(*flow.shape[-2:]),
-        mean_over_max=100 * mean / largest if largest > 0 else 0.0,
-        per_frame=tuple(length.mean(dim=(1, 2)).tolist()),
-    )
+class Rated:
+    """Flows, gone through once, that are rated meanwhile; only the length of each pixel's flow is kept.
+
+    flow: (F - 1, 2, H, W), or anything that has a length and gives (2, H, W) a pair, in pixels.
+    """
+
+    def __init__(self, flow: torch.Tensor | PairFlows):
+        """Nothing is rated yet."""
+        self.flow, self.length = flow, torch.zeros(0)
+
+    def __len__(self) -> int:
+        return len(self.flow)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        for number, pair in enumerate(self.flow):
+            if pair.ndim != 3 or len(pair) != 2:
+                shape = (len(self), *pair.shape)
+                raise ValueError(f"Flow is {shape}, expected (frames - 1, 2, height, width).")
+            if number == 0:
+                self.length = torch.empty(len(self), *pair.shape[1:], dtype=torch.float64)
+            self.length[number] = pair.double().norm(dim=0)
+            yield pair
+
+    def rating(self) -> FlowRating:
+        """The rating of what was gone through."""
+        length = self.length  # F-1 H W
+        mean = float(length.mean())
+        largest = float(length.max())
+        return FlowRating(
+            total_px=float(length.sum()),
+            mean_px=mean,
+            mean_over_diagonal=100 * mean / math.hypot(*length.shape[-2:]),
+            mean_over_max=100 * mean / largest if largest > 0 else 0.0,
+            per_frame=tuple(length.mean(dim=(1, 2)).tolist()),
+        )
+
+
+def flow_rating(flow: torch.Tensor | PairFlows) -> FlowRating:
+    """Rate a flow as `Rated` takes it; the published rating is that of Farneback's."""
+    rated = Rated(flow)
+    for _ in rated:
+        pass
+    return rated.rating()

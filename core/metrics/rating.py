@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..optical_flow import Report, farneback_flow
+from ..optical_flow import Report, farneback_pairs
 from .motion import FlowRating, flow_rating
 from .quality import check_pair
 from .sharpness import sharpness
@@ -63,7 +63,7 @@ def rate(frames: torch.Tensor, reference: torch.Tensor | None = None, report: Re
     report(done, total): called after each pair of frames; may raise to stop.
     """
     if reference is None:
-        return Rating(flow_rating(farneback_flow(frames, report=report)), float(sharpness(frames).mean()))
+        return Rating(flow_rating(farneback_pairs(frames, report=report)), float(sharpness(frames).mean()))
     check_pair(frames, reference)
     if len(reference) != len(frames):
         raise ValueError(
@@ -73,6 +73,8 @@ def rate(frames: torch.Tensor, reference: torch.Tensor | None = None, report: Re
     def stage(number: int) -> Report | None:
         return report and (lambda done, pairs: report(number * pairs + done, 2 * pairs))
 
-    flows = [flow_rating(farneback_flow(clip, report=stage(i))) for i, clip in enumerate((frames, reference))]
+    flows = [
+        flow_rating(farneback_pairs(clip, report=stage(i))) for i, clip in enumerate((frames, reference))
+    ]
     details = [float(sharpness(clip).mean()) for clip in (frames, reference)]
     return Rating(flows[0], details[0], flows[1], details[1])

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ..optical_flow import Report, dis_flow, farneback_flow
+from ..optical_flow import Report, dis_pairs, farneback_pairs
 from .features import FeatureScores
 from .jitter import clip_jitter
-from .motion import FlowRating, flow_rating
+from .motion import FlowRating, Rated, flow_rating
 from .quality import check_pair, psnr, psnr_global, ssim
 from .sharpness import sharpness
 from .steadiness import level_spread, warped_difference
 
-PASSES = 5  # Farneback; DIS forward; DIS forward and backward of the clip that guides the warp; jitter
+PASSES = 5  # Farneback; DIS of the clip; DIS both ways of the clip that guides the warp; jitter
 PER_FRAME = ("warped_difference", "psnr", "ssim", "sharpness", "jitter")
 
 
@@ -98,14 +98,14 @@ def measure(
         check_pair(frames, reference)
     steps = len(frames) - 1
 
-    def stage(number: int) -> Report | None:
-        return report and (lambda done, parts: report(number * steps + done * steps // parts, PASSES * steps))
+    def stage(first: int, last: int | None = None) -> Report | None:
+        passes = 1 if last is None else last - first + 1
+        return report and (
+            lambda done, parts: report(first * steps + passes * done * steps // parts, PASSES * steps)
+        )
 
-    farneback = flow_rating(farneback_flow(frames, report=stage(0)))
-    own = dis_flow(frames, report=stage(1))
-    guide = frames if reference is None or len(reference) == 1 else reference
-    forward = own if guide is frames else dis_flow(guide, report=stage(2))
-    backward = dis_flow(guide, backward=True, report=stage(3))
+    farneback = flow_rating(farneback_pairs(frames, report=stage(0)))
+    dis, warped = _motion(frames, reference, stage)
     quality = {}
     if reference is not None:
         quality = {
@@ -113,7 +113,17 @@ def measure(
             "ssim": tuple(ssim(frames, reference).tolist()),
             "psnr_global": psnr_global(frames, reference),
         }
-    warped = tuple(warped_difference(frames, backward, forward).tolist())
     quality["sharpness"] = tuple(sharpness(frames).tolist())
     quality["jitter"] = clip_jitter(frames, stage(4))
-    return ClipReport(farneback, flow_rating(own), warped, level_spread(frames), **quality)
+    return ClipReport(farneback, dis, tuple(warped.tolist()), level_spread(frames), **quality)
+
+
+def _motion(frames: torch.Tensor, reference: torch.Tensor | None, stage) -> tuple[FlowRating, torch.Tensor]:
+    """DIS rating of a clip, and its warped difference; where it guides itself, from the same flow."""
+    if reference is None or len(reference) == 1:
+        own = Rated(dis_pairs(frames))
+        warped = warped_difference(frames, dis_pairs(frames, backward=True, report=stage(1, 3)), own)
+        return own.rating(), warped
+    rating = flow_rating(dis_pairs(frames, report=stage(1)))
+    backward = dis_pairs(reference, backward=True, report=stage(2, 3))
+    return rating, warped_difference(frames, backward, dis_pairs(reference))

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from choreographer.core import optical_flow
 from choreographer.core.metrics import quality
-from choreographer.core.metrics.motion import flow_rating
+from choreographer.core.metrics.motion import FlowRating, flow_rating
 from choreographer.core.metrics.quality import psnr, psnr_global, ssim
 from choreographer.core.metrics.report import ClipReport, mean, measure
 from choreographer.core.metrics.sharpness import sharpness
 from choreographer.core.metrics.steadiness import level_spread, warped_difference
-from choreographer.core.optical_flow import farneback_flow
+from choreographer.core.optical_flow import dis_flow, dis_pairs, farneback_flow, farneback_pairs
 
 DATA = Path(__file__).parents[1] / "data" / "fusion"
 GOLDEN = json.loads((DATA / "seqA_metrics.json").read_text())
@@ -88,6 +89,38 @@ def test_long_clips_are_measured_a_few_frames_at_a_time(still, monkeypatch):
         held.clear()
         torch.testing.assert_close(torch.as_tensor(each()), expected, rtol=1e-12, atol=1e-12)
         assert held and max(held) == quality.SPLIT
+
+
+def rated_at_once(flow):
+    """The five numbers from lengths of a whole flow."""
+    length = flow.double().norm(dim=1)
+    average, largest = float(length.mean()), float(length.max())
+    over = 100 * average / math.hypot(*flow.shape[-2:]), 100 * average / largest
+    return FlowRating(float(length.sum()), average, *over, tuple(length.mean(dim=(1, 2)).tolist()))
+
+
+@pytest.mark.parametrize("row", ["style", "truth"])
+def test_motion_measured_a_pair_at_a_time_is_that_of_the_whole_clip(row, clips):
+    """Every figure to the last bit, with a reference, without one, and with a still."""
+    frames, other = clips[row].float() / 255, clips["guide"]
+    assert flow_rating(farneback_pairs(frames)) == rated_at_once(farneback_flow(frames))
+    assert flow_rating(dis_pairs(frames)) == rated_at_once(dis_flow(frames))
+    for reference, guide in ((None, frames), (other[:1], frames), (other, other)):
+        found = measure(frames, reference)
+        flows = dis_flow(guide, backward=True), dis_flow(guide)
+        assert found.farneback == rated_at_once(farneback_flow(frames))
+        assert found.dis == rated_at_once(dis_flow(frames))
+        assert found.warped_difference == tuple(warped_difference(frames, *flows).tolist())
+
+
+def test_flow_is_found_when_it_is_asked_for(clips, monkeypatch):
+    """So a long clip's frames are never all held as bytes, nor all its flows."""
+    held, to_bytes = [], optical_flow.to_bytes
+    monkeypatch.setattr(optical_flow, "to_bytes", lambda part: (held.append(len(part)), to_bytes(part))[1])
+    next(iter(dis_pairs(clips["style"])))
+    assert held == [1, 1]
+    flow_rating(farneback_pairs(clips["style"]))
+    assert set(held) == {1}
 
 
 def test_psnr_of_a_known_error():
