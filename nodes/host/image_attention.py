@@ -84,6 +84,13 @@ def _check(model: ModelPatcher, prompt, pictures, vae, options: AttentionOptions
         )
     if pictures and vae is None:
         raise ValueError("The pictures must be encoded for image attention: connect the checkpoint's VAE")
+    channels = model.model.latent_format.latent_channels
+    given = getattr(model.model.diffusion_model, "in_channels", channels)
+    if pictures and given != channels:
+        raise ValueError(
+            f"This model takes {given} channels, {channels} of them the latents (an inpainting or editing "
+            "model): image attention needs a plain one"
+        )
 
 
 def _published_guidance(arguments: dict) -> Tensor:
@@ -104,6 +111,7 @@ class AttentionRun(HookRun):
         self.prompt, self.pictures, self.vae, self.text = prompt, pictures, vae, text
         self.options, self._blocks = options, {}
         self._latents = self._noise = self._weights = self._told = None
+        self._numbers: list[int] = []  # of the run's latents in their clip
         self._seen: dict[int, Captured] = {}  # picture -> its keys and values at the present sigma
         self._sigma = None
         self._positive: frozenset = frozenset()  # the host's ids of the positive prompt's conditions
@@ -126,10 +134,10 @@ class AttentionRun(HookRun):
     def begin(self, noise: Tensor, guider) -> None:
         """What one run needs: weights of the pictures, their latents, noise and text."""
         self._positive = _ids(guider.conds.get("positive") or ())
+        self._numbers, count = frames_in_clip(noise.shape[0], guider.model_options)
         if not self.pictures:
             return
-        numbers, count = frames_in_clip(noise.shape[0], guider.model_options)
-        self._weights = self.options.weights(len(self.pictures), count)[numbers]
+        self._weights = self.options.weights(len(self.pictures), count)[self._numbers]
         self._told = _text_of(guider.conds) if self.text is None else self.text
         tile = guider.model_options.get("transformer_options", {}).get(TILE, noise.shape[2])
         side = min(*noise.shape[2:], tile) * self.vae.spacial_compression_encode()
@@ -216,7 +224,7 @@ class AttentionRun(HookRun):
         """Which pictures these frames see."""
         index, state, transformer_options = call.index, self.state, call.transformer_options
         numbers = sorted(self._seen)
-        state.numbers = torch.tensor(list(index))
+        state.numbers = torch.tensor([self._numbers[i] for i in index])
         state.size = state.base = tuple(call.x.shape[2:])
         state.gain = self.options.positions
         state.skip = replaced_places(self._blocks, transformer_options)

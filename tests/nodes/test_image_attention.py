@@ -322,6 +322,32 @@ def test_another_nodes_attention_counts():
     assert calls and all(queries == keys for queries, keys in calls)
 
 
+def test_frames_of_a_part_have_their_numbers_in_the_clip(monkeypatch):
+    """Positions too: what 'Refine Faces' samples are the frames from 6 on of a clip of 8."""
+    attention, told = pack("nodes.host.image_attention"), []
+    tell = attention.AttentionRun.tell
+
+    def watch(self, call):
+        tell(self, call)
+        told.append(self.state.numbers.tolist())
+
+    monkeypatch.setattr(attention.AttentionRun, "tell", watch)
+    for model in (applied(make_model(), positions=0.5), attention.apply_image_attention(
+        make_model(), trained(make_model()), ()
+    )):  # fmt: skip
+        told.clear()
+        sample(pack("nodes.host.hooks").as_part(model, 6, 8), steps=1, **PLAIN)
+        assert told and all(numbers == [6, 7, 7, 7] for numbers in told)
+
+
+def test_models_with_more_channels_are_refused():
+    """Inpainting models: the pictures have no mask to go with them."""
+    for channels in (8, 9):
+        model = make_model(in_channels=channels)
+        with pytest.raises(ValueError, match=f"This model takes {channels} channels, 4 of them the latents"):
+            applied(model)
+
+
 def test_a_failed_run_leaves_the_model_clean():
     model = make_model()
     before = sample(model, **PLAIN)
