@@ -124,7 +124,9 @@ class ApplyImageAttention(io.ComfyNode):
         pictures = image_prompt.pictures if image_prompt is not None else ()
         text = picture_text[0][0][:1] if picture_text is not None else None
         patched = apply_image_attention(model, image_prompt_model, pictures, vae, text, options)
-        return io.NodeOutput(patched, options.report(len(pictures), image_prompt_model is not None))
+        sizes = image_prompt_model and image_prompt_model.model.config
+        replaces = bool(sizes and (sizes.text or sizes.fine))
+        return io.NodeOutput(patched, options.report(len(pictures), bool(sizes), replaces))
 
 
 NODES = [ApplyImageAttention]

@@ -1,8 +1,9 @@
 """Attach an image prompt model to a UNet by forward hooks, in ComfyUI's and in diffusers' spelling.
 
 The hooks sit on layers that exist: projections to queries, keys and values give what the attention is made
-from, and the output projection is handed the result. So no weight's name moves, and what other packs do to
-these layers' weights still counts.
+from, and the output projection is handed the result. So no weight's name moves, and what a LoRA does to these
+layers' weights still counts, except where an image prompt model has keys and values of its own: these take
+the place of what the layers give, LoRA included.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from ..prompts.schedule import Key, check_range, key_weights, values_at
 ALL, SPREAD = "all frames", "spread"
 PLACEMENTS = (ALL, SPREAD)
 FACTORS = (1, 2, 4, 8)  # how much smaller than the latents the layers of Stable Diffusion 1.5 are
+REPLACED = "trained keys and values replace the model's, and what LoRAs changed in these"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,11 @@ class AttentionOptions:
             )
         return weights * self.strength
 
-    def report(self, pictures: int, trained: bool) -> str:
-        """What the pictures are used for, in words."""
+    def report(self, pictures: int, trained: bool, replaces: bool = False) -> str:
+        """What the pictures are used for, in words; whether trained keys and values replace the model's."""
+        return self._used(pictures, trained) + (f"; {REPLACED}" if replaces else "")
+
+    def _used(self, pictures: int, trained: bool) -> str:
         weights = "trained weights" if trained else "the model's own weights"
         if not pictures or not self.strength:
             return f"no picture is looked at; {weights} are applied"

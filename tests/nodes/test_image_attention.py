@@ -308,6 +308,32 @@ def test_many_pictures_through_windows_keep_only_those_of_one_window(monkeypatch
     assert sum(passes) == 12  # each once a step: overlapping windows share them
 
 
+def test_loras_act_on_all_but_the_keys_and_values_that_are_replaced():
+    """As the node's page and its report say."""
+    prompt, weight = (
+        trained(make_model(), fine=True),
+        "diffusion_model.middle_block.1.transformer_blocks.0.attn1",
+    )
+
+    def run(name):
+        model = make_model()
+        if name:
+            key = f"{weight}.{name}.weight"
+            model.add_patches({key: ("diff", (torch.ones_like(model.model.state_dict()[key]),))}, 0.1)
+        return sample(applied(model, prompt=prompt), steps=1, **PLAIN)
+
+    before = run(None)
+    assert torch.equal(run("to_k"), before) and torch.equal(run("to_v"), before)
+    assert not same(run("to_q"), before, 1e-5)
+    for given, said in ((prompt, True), (None, False), (trained(make_model(), temporal=True), False)):
+        node = pack("nodes.image_attention").ApplyImageAttention
+        value = pack("nodes.host.image_prompt").ImagePromptValue(pictures())
+        report = node.execute(
+            make_model(), 1.0, 0.0, 1.0, "1, 2, 4, 8", "all frames", 0.0, 0, given, value, Vae()
+        ).result[1]
+        assert ("what LoRAs changed in these" in report) is said
+
+
 def test_another_nodes_attention_counts():
     """Perturbed-attention guidance and its kind replace a layer's attention: there theirs is used."""
     model, calls = make_model(), []
