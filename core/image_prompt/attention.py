@@ -50,10 +50,10 @@ def chained(query: Tensor, key: Tensor, value: Tensor, first: Tensor, heads: int
 
     `first` (F x T x C, or T x C for all) is V'_0 as each frame sees it.
     """
-    before = [max(frame - 1, 0) for frame in range(len(query))]
     seen = first if first.ndim == 3 else first.expand_as(value)
     previous = torch.cat((seen[:2], value[1:-1]))  # p(0) = p(1) = 0
-    keys = torch.cat((key[:1].expand_as(key), key[before]), dim=1)
+    before = torch.cat((key[:1], key[:-1]))
+    keys = torch.cat((key[:1].expand_as(key), before), dim=1)
     return attend(query, keys, torch.cat((seen, previous), dim=1), heads)
 
 

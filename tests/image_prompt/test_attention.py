@@ -4,6 +4,7 @@ import pytest
 import torch
 from choreographer.core.image_prompt.attention import Picture, attend, chained, mixed
 from choreographer.core.image_prompt.positions import picture_positions, token_grid, video_positions
+from torch.overrides import TorchFunctionMode
 
 HEADS, FRAMES, TOKENS, WIDTH = 4, 5, 6, 16
 
@@ -72,6 +73,24 @@ def test_several_pictures_are_one_with_all_tokens(clip, pictures):
 def test_weight_two_is_the_picture_twice(clip, pictures):
     twice = seen(clip, [pictures[0]] * 2, torch.ones(FRAMES, 2))
     assert torch.allclose(seen(clip, pictures[:1], 2 * torch.ones(FRAMES, 1)), twice, atol=1e-6)
+
+
+def test_frames_are_chained_without_an_index_for_the_device(clip):
+    class NoLists(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.__getitem__:
+                assert not isinstance(args[1], list), "a list is sent to the device in every layer"
+            return function(*args, **(kwargs or {}))
+
+    wanted = attend(
+        clip[0],
+        torch.stack([torch.cat((clip[1][0], clip[1][max(f - 1, 0)])) for f in range(FRAMES)]),
+        torch.stack([torch.cat((clip[2][0], clip[2][max(f - 1, 0)])) for f in range(FRAMES)]),
+        HEADS,
+    )
+    with NoLists():
+        found = chained(*clip, clip[2][0], HEADS)
+    assert torch.allclose(found, wanted, atol=1e-6)
 
 
 def test_one_frame_without_picture_attends_to_itself(clip):
