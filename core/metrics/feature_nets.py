@@ -60,7 +60,10 @@ class FolderFeatures:
 
     @torch.no_grad()
     def text(self, words: str) -> Tensor:
-        """Features (D,) of a text, in the space of the images; ValueError for a model without texts."""
+        """Features (D,) of a text, in the space of the images.
+
+        Raises ValueError for a model without texts, and for a text longer than it reads.
+        """
         if self.kind != "clip":
             raise ValueError(
                 f"'{self.folder.name}' cannot read a prompt: it is a '{self.kind}' model; choose the folder "
@@ -69,7 +72,13 @@ class FolderFeatures:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        given = tokenizer([words], return_tensors="pt", truncation=True).to(self.device)
+        given = tokenizer([words], return_tensors="pt").to(self.device)
+        tokens, most = given["input_ids"].shape[1], self.model.config.text_config.max_position_embeddings
+        if tokens > most:
+            raise ValueError(
+                f"The prompt to compare with has {tokens} tokens, '{self.folder.name}' reads {most}: shorten "
+                "it"
+            )
         return self.model.text_projection(self.model.text_model(**given).pooler_output)[0]
 
 

@@ -159,6 +159,9 @@ def test_folders_of_transformers_are_feature_nets(folders):
     wanted = clip.model.get_image_features(pixel_values=prepare(images, 32, [0.5] * 3, [0.5] * 3))
     assert torch.allclose(clip(images), getattr(wanted, "pooler_output", wanted), atol=1e-6)
     assert clip.text("a b").shape == (10,) and not torch.equal(clip.text("a b"), clip.text("b"))
+    assert clip.text("a " * 10).shape == (10,)
+    with pytest.raises(ValueError, match="has 13 tokens, 'clip' reads 12: shorten it"):
+        clip.text("a " * 11)
     with pytest.raises(ValueError, match="'dino' cannot read a prompt"):
         FolderFeatures(folders / "dino").text("a")
     with pytest.raises(ValueError, match="'nets.*config.json is missing"):
