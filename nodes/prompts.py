@@ -53,7 +53,10 @@ def _negative_and_picture() -> list:
             optional=True,
             tooltip="Pictures that stand for the subject's word in the prompts, from 'Encode Image Prompt'.",
         ),
-        text_input("subject", "Only with an image prompt: the word that the pictures stand for."),
+        text_input(
+            "subject",
+            "Only with an image prompt: the word that the pictures stand for. Several pictures are averaged.",
+        ),
     ]
 
 

@@ -28,8 +28,10 @@ def replace_word(
     picture: the first entry of an occurrence -> the entries in its place (which may take over its weight).
     token: the number of an entry, or anything else for one that is no number.
     ends_word: whether an entry ends a word; an occurrence begins where one has just ended ("hotdog" is no
-    "dog").
+    "dog"). Raises ValueError when `word` has entries that are no numbers, such as an embedding's.
     """
+    if not all(isinstance(number, int) for number in word):
+        raise ValueError("The subject's word holds an embedding, expected a plain word such as 'dog'")
     found, count, place = [], 0, 0
     numbers = [token(entry) for entry in entries]
     while place < len(entries):

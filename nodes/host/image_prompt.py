@@ -13,10 +13,9 @@ from torch import Tensor
 
 from ...core.image_prompt.layouts import read_image_prompt
 from ...core.image_prompt.network import MapperConfig
-from ...core.image_prompt.picture import Prepared, prepare, stacked
+from ...core.image_prompt.picture import Prepared, prepare, stacked, written_boxes
 from ...core.image_prompt.vision import standardized
 from ...core.image_prompt.words import packed, replace_word
-from ...core.refine.boxes import Box, parse_boxes
 from .nets import load_net
 from .progress import track
 
@@ -50,12 +49,10 @@ def prepare_pictures(images: Tensor, masks: Tensor | None, boxes: str, margin: f
     count, size = len(images), (images.shape[2], images.shape[1])
     if masks is not None and len(masks) not in (1, count):
         raise ValueError(f"There are {len(masks)} masks for {count} pictures; give one each, or one for all")
-    rows = parse_boxes(boxes, count, size)
-    found = []
+    given, found = written_boxes(boxes, count, size), []
     for number in range(count):
         mask = None if masks is None else masks[min(number, len(masks) - 1)]
-        box = Box(*map(float, rows[number][0][:4])) if len(rows[number]) else None
-        found.append(prepare(images[number].float(), mask, box, margin))
+        found.append(prepare(images[number].float(), mask, given[number], margin))
     return tuple(found)
 
 
@@ -84,14 +81,24 @@ def check_vision(clip_vision, sizes: MapperConfig) -> None:
         raise ValueError(
             "This image prompt model needs a picture encoder: connect 'Load CLIP Vision' with CLIP ViT-L/14"
         )
-    vision = getattr(clip_vision.model, "vision_model", None)
-    layers = len(vision.encoder.layers) if vision is not None else 0
-    width = vision.encoder.layers[0].layer_norm1.weight.shape[0] if layers else 0
+    layers, width = vision_size(clip_vision)
     if width != sizes.source or layers < max(sizes.layers):
         raise ValueError(
             f"This CLIP vision model has {layers} layers {width} wide; the image prompt model reads "
             f"{max(sizes.layers)} layers {sizes.source} wide (CLIP ViT-L/14)"
         )
+
+
+def vision_size(clip_vision) -> tuple[int, int]:
+    """Layers of a CLIP_VISION, and their width. Raises ValueError for one that is no CLIP model."""
+    vision = getattr(clip_vision.model, "vision_model", None)
+    if getattr(getattr(vision, "embeddings", None), "class_embedding", None) is None:
+        raise ValueError(
+            "The CLIP vision model has no class embedding, as DINOv2 and SigLIP: image prompts need a CLIP "
+            "model, such as CLIP ViT-L/14"
+        )
+    layers = vision.encoder.layers
+    return len(layers), layers[0].layer_norm1.weight.shape[0]
 
 
 def clip_states(clip_vision, pixels: Tensor) -> list[Tensor]:
@@ -105,7 +112,7 @@ def clip_states(clip_vision, pixels: Tensor) -> list[Tensor]:
 class Worded:
     """A prompt with a picture in it.
 
-    parts: (token or vector, weight) entries in parts of 77; count: how often the picture is there.
+    parts: (token or vector, weight) entries in parts of 77; count: how often the picture is there, or 0.
     """
 
     parts: list[list[tuple]]
@@ -113,10 +120,21 @@ class Worded:
 
 
 def with_picture(clip, text: str, subject: str, tokens: Tensor) -> Worded:
-    """A text with `tokens` (T x C) in place of each occurrence of `subject`.
+    """`picture_where_named`, and also ValueError when the subject is not in the text."""
+    found = picture_where_named(clip, text, subject, tokens)
+    if not found.count:
+        raise ValueError(
+            f"The prompt has no word '{subject.strip()}' that a picture could stand for: "
+            f"'{text.strip()[:80]}'"
+        )
+    return found
 
-    Texts of over 75 tokens go on in another part, as in 'CLIP Text Encode'. Raises ValueError when the
-    subject is not in the text, or the text encoder is not Stable Diffusion 1.5's.
+
+def picture_where_named(clip, text: str, subject: str, tokens: Tensor) -> Worded:
+    """A text with `tokens` (T x C) in place of each occurrence of `subject`, which may be none.
+
+    Texts of over 75 tokens go on in another part, as in 'CLIP Text Encode'. Raises ValueError when the text
+    encoder is not Stable Diffusion 1.5's, or the subject is no plain word.
     """
     encoder, tokenizer = _text_parts(clip)
     width = encoder.transformer.get_input_embeddings().weight.shape[1]
@@ -134,11 +152,6 @@ def with_picture(clip, text: str, subject: str, tokens: Tensor) -> Worded:
         return not isinstance(entry[0], int) or tokenizer.inv_vocab[entry[0]].endswith("</w>")
 
     found = replace_word(entries, word, picture, lambda entry: entry[0], ends_word)
-    if not found.count:
-        raise ValueError(
-            f"The prompt has no word '{subject.strip()}' that a picture could stand for: "
-            f"'{text.strip()[:80]}'"
-        )
     groups, group = [], 0
     for entry in found.entries:
         groups.append(group if isinstance(entry[0], int) else (PICTURE, group))

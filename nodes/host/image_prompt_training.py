@@ -30,7 +30,7 @@ from ...core.training.picture_encoder import train_picture_encoder
 from ...core.training.subjects import SubjectClips, encode_records
 from .files import IMAGE_PROMPTS
 from .identity_training import EncoderCall, differentiable
-from .image_prompt import check_vision, clip_states, load_image_prompt_file, with_picture
+from .image_prompt import check_vision, clip_states, load_image_prompt_file, vision_size, with_picture
 from .progress import reporter as bar
 from .training import check_model, curve, own_copy, reporter
 from .training_runs import drop_run, numbered_path, precision, run_folder
@@ -180,7 +180,7 @@ def choose_mapper(prompt, clip_vision, clip, settings: PromptTraining) -> Mapper
         )
     if clip_vision is None:
         return replace(SMALL, target=table.shape[1])
-    width = clip_vision.model.vision_model.encoder.layers[0].layer_norm1.weight.shape[0]
+    width = vision_size(clip_vision)[1]
     sizes = MapperConfig(source=width, hidden=width, target=table.shape[1])
     check_vision(clip_vision, sizes)
     return sizes

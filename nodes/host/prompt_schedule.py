@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ...core.prompts.blend import strengthened
 from ...core.prompts.schedule import Key, check_range, key_weights, parse_prompts
-from .image_prompt import encode_tokens, with_picture
+from .image_prompt import encode_tokens, picture_where_named
 from .progress import track
 from .worded import blended
 
@@ -31,7 +31,7 @@ def schedule_conditioning(
     read = _reader(clip, prompts, *pictured)
     return (
         [_blend(clip, keys, prompts, frames, easing, read)],
-        [_blend(clip, against, [key.value for key in against], frames, easing, lambda t: encode(clip, t))],
+        [_against(clip, against, frames, easing)],
     )
 
 
@@ -41,6 +41,15 @@ def parse_negative(text: str, frames: int) -> tuple[Key, ...]:
     if lines and _KEYED.match(lines[0]):
         return parse_prompts(text, frames)
     return (Key(0, " ".join(line.strip() for line in lines)),)
+
+
+def _against(clip, keys: Sequence[Key], frames: int, easing: str) -> list:
+    """One entry of a CONDITIONING: one text for all frames is one embedding, as of 'CLIP Text Encode'."""
+    if len(keys) > 1 or keys[0].weight != 1.0:
+        prompts = [key.value for key in keys]
+        return _blend(clip, keys, prompts, frames, easing, lambda text: encode(clip, text))
+    encoded = encode(clip, keys[0].value)
+    return [encoded["cond"], {key: value for key, value in encoded.items() if key != "cond"}]
 
 
 def _blend(clip, keys: Sequence[Key], prompts: list[str], frames: int, easing: str, read: Callable) -> list:
@@ -68,15 +77,14 @@ def _reader(clip, prompts: list[str], value, subject: str) -> Callable[[str], di
         raise ValueError(
             "Prompt Schedule has an image prompt: write its subject, and make it with an image prompt model"
         )
-    word = re.compile(rf"\b{re.escape(subject.strip())}\b", re.IGNORECASE)
-    if not any(word.search(prompt) for prompt in prompts):
-        raise ValueError(f"No prompt of the schedule has the word '{subject.strip()}'")
     tokens = value.tokens.mean(0)
+    worded = {prompt: picture_where_named(clip, prompt, subject, tokens) for prompt in prompts}
+    if not any(each.count for each in worded.values()):
+        raise ValueError(f"No prompt of the schedule has the word '{subject.strip()}'")
 
     def read(text: str) -> dict:
-        if not word.search(text):
-            return encode(clip, text)
-        return encode_tokens(clip, with_picture(clip, text, subject, tokens).parts)
+        found = worded[text]
+        return encode_tokens(clip, found.parts) if found.count else encode(clip, text)
 
     return read
 

@@ -26,6 +26,11 @@ def test_every_occurrence_left_to_right(ids, word, expected, count):
     assert replaced(ids, word) == (expected, count)
 
 
+def test_a_word_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="The subject's word holds an embedding"):
+        replaced([7, 8], [7, object()])
+
+
 def test_a_word_inside_another_stays():
     """Tokens 1 and 2 spell one word; 2 alone is the subject."""
     entries = [(1, 1.0), (2, 1.0), (2, 1.2)]

@@ -1,5 +1,7 @@
 """Image prompt nodes: words replaced in the host's own text encoder, picture encoders, boxes, reports."""
 
+from functools import partial
+
 import pytest
 import torch
 from choreographer.tests.nodes.tiny import CONTEXT, fill, pack
@@ -130,11 +132,21 @@ def test_prompts_of_a_schedule_take_the_picture(clip, model):
     assert torch.allclose(
         positive[0][0][0], prompted(clip, "a dog sits", "dog", value)[0][0][0][0], atol=1e-6
     )
-    assert negative[0][0].shape == (9, 77, CONTEXT) and torch.equal(negative[0][0][0], negative[0][0][8])
+    assert negative[0][0].shape == (1, 77, CONTEXT) and "choreo_frames" not in negative[0][1]
+    assert torch.equal(negative[0][0], run(clip, "0: ugly", 1, "linear").result[0][0][0])
     with pytest.raises(ValueError, match="No prompt of the schedule has the word 'dog'"):
         run(clip, "0: a cat", 9, "linear", image_prompt=value, subject="dog")
+    with pytest.raises(ValueError, match="No prompt of the schedule has the word 'dog'"):
+        run(clip, "0: two hotdogs", 9, "linear", image_prompt=value, subject="dog")
     with pytest.raises(ValueError, match="write its subject"):
         run(clip, "0: a dog", 9, "linear", image_prompt=value)
+
+
+def test_a_schedule_finds_words_as_the_text_encoder_divides_them(clip, model):
+    value, run = encoded(model)[0], pack("nodes.prompts").PromptSchedule.execute
+    for text, subject in (("a dog! runs", "dog!"), ("3dog", "dog")):
+        scheduled = run(clip, f"0: {text}", 1, "linear", image_prompt=value, subject=subject).result[0]
+        assert torch.equal(scheduled[0][0], prompted(clip, text, subject, value)[0][0][0])
 
 
 def test_a_negative_track_and_weights(clip):
@@ -174,6 +186,9 @@ def test_subject_box_finds_and_shows(comfy_host):
     assert "box of the mask" in report
     assert run(image(), "written", 0.0, box="1, 2, 9, 8").result[1].shape == (1, 8, 8, 3)
     assert run(image(), "whole picture", 0.5).result[0] == "0: 0, 0, 16, 24"
+    for of_two in (partial(run, image(2), "written", 0.0), partial(encoded, None, image(2))):
+        with pytest.raises(ValueError, match="boxes: picture 0 has 2 boxes"):
+            of_two(box="1, 2, 9, 8\n0: 1, 1, 9, 9")
     for source, message in (
         ("mask", "source is 'mask', and there is none"),
         ("written", "box says nothing for picture 0"),
@@ -224,6 +239,12 @@ def test_the_stock_picture_encoder_gives_the_published_states(comfy_host):
         encoded(pack("nodes.host.nets").as_patcher(built))
     with pytest.raises(ValueError, match="has 6 layers 16 wide; .* reads 24 layers 16 wide"):
         encoded(pack("nodes.host.nets").as_patcher(built), clip_vision=ClipVision(6))
+    dino, siglip = ClipVision(), ClipVision()
+    dino.model = torch.nn.Module()
+    siglip.model.vision_model.embeddings.class_embedding = None
+    for other in (dino, siglip):
+        with pytest.raises(ValueError, match="has no class embedding, as DINOv2 and SigLIP"):
+            encoded(pack("nodes.host.nets").as_patcher(built), clip_vision=other)
 
 
 def test_text_encoders_of_other_models_are_refused(model):

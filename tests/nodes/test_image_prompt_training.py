@@ -64,6 +64,13 @@ def test_a_fresh_model_reads_the_given_picture_encoder(clip):  # noqa: F811
     assert trained.model.config.mapper.source == 16 and trained.model.vision is None
 
 
+def test_a_picture_encoder_that_is_no_clip_model_is_refused(clip):  # noqa: F811
+    vision = ClipVision()
+    vision.model = torch.nn.Module()
+    with pytest.raises(ValueError, match="has no class embedding, as DINOv2 and SigLIP"):
+        train(clip, "coarse", None, vision=vision)
+
+
 def test_a_fresh_model_may_bring_its_own_picture_encoder(clip):  # noqa: F811
     trained, _ = train(clip, "joint", None)
     assert trained.model.config.mapper.vision is not None and trained.model.config.fine
