@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 
 import torch
@@ -73,7 +74,8 @@ class GuidanceRun:
         """SAMPLER_SAMPLE wrapper: pull to the keyframes after guidance, in this run only."""
         placed, targets = self._fit(noise.shape)
         base = guider.model_patcher.model
-        targets, sampling = base.process_latent_in(targets).to(noise), base.model_sampling
+        targets = base.process_latent_in(targets).to(noise)
+        sampling = copy.deepcopy(base.model_sampling).cpu()  # looked up twenty times a call
 
         def change(arguments: dict) -> torch.Tensor:
             percent = percent_of(sampling, float(arguments["sigma"].flatten()[0]))

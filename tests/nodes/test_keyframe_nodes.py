@@ -79,6 +79,17 @@ def test_a_run_before_the_pull_begins_is_plain(vae, keyframes):
     assert same == [True, False, False]
 
 
+def test_percents_are_looked_up_on_the_cpu(vae, keyframes, monkeypatch):
+    """Of one copy a run: on the model's own device each look-up would wait for it, twenty times a call."""
+    host, model, seen = pack("nodes.host.keyframes"), make_model(), []
+    percent_of = host.percent_of
+    monkeypatch.setattr(host, "percent_of", lambda own, sigma: (seen.append(own), percent_of(own, sigma))[1])
+    run = guided(model, vae, keyframes, reach=1)
+    sample(run, 6)
+    assert len(seen) == 3 and len({id(own) for own in seen}) == 1
+    assert seen[0] is not model.model.model_sampling and seen[0].sigmas.device.type == "cpu"
+
+
 def test_in_context_windows_with_motion(vae, keyframes):
     patching, windows = pack("nodes.host.patching"), pack("nodes.host.windows")
     model = patching.apply_motion_module(make_model(), make_motion())
