@@ -116,10 +116,10 @@ def _weights_path(path: Path) -> Path:
 def _kind(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(64)
+    if head[8:9] == b"{":  # first: its length may begin with the byte that a pickle begins with
+        return "safetensors"
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return "torch"
-    if len(head) > 8 and head[8:9] == b"{":
-        return "safetensors"
     if head.startswith(b"version https://git-lfs"):
         raise ValueError(
             f"'{path.name}' is a git-lfs pointer, not the weights; fetch the file itself with `git lfs pull`"

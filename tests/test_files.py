@@ -29,6 +29,15 @@ def test_formats_are_told_by_content(tmp_path, tensors, name):
     assert metadata == ({"note": "hello"} if "safetensors" in name else {})
 
 
+def test_a_safetensors_file_whose_first_byte_is_a_pickles(tmp_path, tensors):
+    path, note = tmp_path / "x.safetensors", ""
+    while not path.is_file() or path.read_bytes()[0] != 0x80:
+        note += "        "
+        save_file(tensors, path, metadata={"note": note})
+    state, metadata = read_weights(path)
+    assert state.keys() == tensors.keys() and metadata == {"note": note}
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
