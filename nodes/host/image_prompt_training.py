@@ -32,7 +32,7 @@ from .files import IMAGE_PROMPTS
 from .identity_training import EncoderCall, differentiable
 from .image_prompt import check_vision, clip_states, load_image_prompt_file, vision_size, with_picture
 from .progress import reporter as bar
-from .training import check_model, curve, own_copy, reporter
+from .training import check_model, curve, own_copy, reporter, with_gradients
 from .training_runs import drop_run, numbered_path, precision, run_folder
 
 
@@ -105,7 +105,7 @@ class HostPromptFamily:
         motion.active, motion.frames = self.motion is not None and frames > 0, frames
         options = {
             "context": context.repeat_interleave(repeat, 0),
-            "transformer_options": {"cond_or_uncond": [0]},
+            "transformer_options": with_gradients({"cond_or_uncond": [0]}),
         }
         rows = (noisy, steps.repeat_interleave(repeat, 0))
         return torch.func.functional_call(self.unet, self.weights, rows, options)

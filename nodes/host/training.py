@@ -9,8 +9,9 @@ import comfy.model_management
 import comfy.ops
 import comfy.utils
 import torch
-from comfy.model_base import ModelType
+from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import EPS, V_PREDICTION
 from PIL import Image
 
 from ...core.control.network import Residuals
@@ -25,13 +26,17 @@ from ...core.training.diffusion import Batch, train_motion
 from ...core.training.fit import fitting_config
 from ...core.training.loop import Plan
 from ...core.training.losses import frame_weights
+from ...core.training.tune import NOISE, VELOCITY
 from .files import MOTION_MODULES
+from .hooks import check_self_attention
 from .nets import as_patcher
 from .schedules import AUTO
 from .training_runs import asked, drop_run, numbered_path, precision, run_folder
 
 PREVIEW_SECONDS = 1.0
 PREVIEW_SIZE = 640
+CHANNELS = 4  # of Stable Diffusion 1.5's latents
+TARGETS = {EPS: NOISE, V_PREDICTION: VELOCITY}  # what the host's classes say that a model predicts
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class HostFamily:
         """Copy the weights of a loaded model. `contexts`: caption -> (1, T, C), all of one T."""
         self.motion, self.device = motion, model.load_device
         self.unet, self.state = model.model.diffusion_model, MotionState()
-        self.options = dict(model.model_options.get("transformer_options", {}))
+        self.options = with_gradients(model.model_options.get("transformer_options", {}))
         named = (*self.unet.named_parameters(), *self.unet.named_buffers())
         self.weights = {name: own_copy(value, self.device) for name, value in named}
         self.contexts = {text: own_copy(value, self.device) for text, value in contexts.items()}
@@ -89,6 +94,15 @@ class HostFamily:
         options = {"context": self.context(texts).repeat_interleave(frames, 0), "transformer_options": told}
         call = (noisy, steps.repeat_interleave(frames, 0))
         return torch.func.functional_call(self.unet, self.weights, call, options)
+
+
+def with_gradients(options: dict) -> dict:
+    """transformer_options with which a UNet's attention has a backward pass, whatever the host samples by."""
+
+    def attention(_chosen, *args, **kwargs):
+        return attention_pytorch(*args, **kwargs)
+
+    return {**options, "optimized_attention_override": attention}
 
 
 def with_residuals(options: dict, residuals: Residuals) -> dict:
@@ -181,16 +195,28 @@ def reporter(losses: list[float]):
     return report
 
 
-def check_model(model, clip, motion, kinds=(ModelType.EPS,)) -> None:
+def prediction(model: ModelPatcher) -> str | None:
+    """What a model predicts as core's recipes name it, noise or v; None for anything else.
+
+    Nodes that change it patch only the sampling. Told by how it is read, for classes of other kinds (clean
+    clips, distilled models) are made from the class for noise.
+    """
+    read = getattr(type(model.get_model_object("model_sampling")), "calculate_denoised", None)
+    return next((name for kind, name in TARGETS.items() if kind.calculate_denoised is read), None)
+
+
+def check_model(model, clip, motion, targets=(NOISE,)) -> None:
     """Raise ValueError for a model, text encoder or motion module that training cannot use."""
     if clip is None:
         raise ValueError("There is no text encoder: this checkpoint holds none; use 'Load CLIP'.")
-    kind = getattr(model.model, "model_type", None)
-    if kind not in kinds:
+    check_unet(model.model)
+    found = prediction(model)
+    if found not in targets:
         raise ValueError(
-            f"The model is of type {getattr(kind, 'name', kind)}; training needs one that predicts noise "
-            f"({' or '.join(kind.name for kind in kinds)})."
+            f"The model predicts {found or 'neither noise nor v'}; training needs one that predicts "
+            f"{' or '.join(targets)}."
         )
+    check_self_attention(model)
     if any(isinstance(other.model, MotionModel) for other in model.get_additional_models()):
         raise ValueError(
             "The model has a motion module on it; connect the model from before 'Apply Motion Module'."
@@ -202,6 +228,16 @@ def check_model(model, clip, motion, kinds=(ModelType.EPS,)) -> None:
     if motion is not None and motion.patches:
         raise ValueError(
             "The motion model has motion LoRAs on it; training goes on from a module without them."
+        )
+
+
+def check_unet(base) -> None:
+    """Raise ValueError for a UNet that takes more than a noisy latent and a text, such as SDXL's."""
+    channels = getattr(base.diffusion_model, "in_channels", None)
+    if channels != CHANNELS or base.adm_channels:
+        raise ValueError(
+            f"The model is {type(base).__name__} with {channels} input channels and {base.adm_channels} "
+            f"values besides the text; training needs one with {CHANNELS} and 0, as Stable Diffusion 1.5."
         )
 
 

@@ -36,7 +36,7 @@ def run_folder(prefix: str, settings, told: tuple, *groups: Tensor | Iterable[Te
         if isinstance(group, Tensor):
             counted = group.cpu().contiguous()
         else:
-            counted = torch.stack([value.detach().double().sum().cpu() for value in group])
+            counted = torch.stack([value.detach().cpu().double().sum() for value in group])
         digest.update(counted.numpy().tobytes())
     return Path(folder_paths.get_output_directory()) / RUNS / f"{prefix}{digest.hexdigest()[:16]}"
 

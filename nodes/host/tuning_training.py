@@ -7,21 +7,18 @@ from dataclasses import asdict, dataclass
 import comfy.model_management
 import comfy.ops
 import torch
-from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.training.loop import Plan
-from ...core.training.tune import LEARNING_RATE, NOISE, VELOCITY, fresh_tuning, train_tuning, tuning_plan
+from ...core.training.tune import LEARNING_RATE, TARGETS, fresh_tuning, train_tuning, tuning_plan
 from ...core.tuning.attach import TuningState, attach
 from ...core.tuning.layouts import save_tuning
 from ...core.tuning.network import VideoTuning
 from .files import LORAS
 from .nets import as_patcher
-from .training import HostFamily, check_model, curve, encode_captions, reporter
+from .training import HostFamily, check_model, curve, encode_captions, prediction, reporter
 from .training_runs import drop_run, numbered_path, precision, run_folder
-
-TARGETS = {ModelType.EPS: NOISE, ModelType.V_PREDICTION: VELOCITY}
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class TuningFamily(HostFamily):
         """Copy the weights of a loaded model; see `HostFamily`."""
         super().__init__(model, None, contexts)
         self.state, self.caption = TuningState(frames=frames), caption
-        self.sampling, self.target = model.model.model_sampling, TARGETS[model.model.model_type]
+        self.sampling, self.target = model.get_model_object("model_sampling"), prediction(model)
 
     def predict_clip(self, noisy: Tensor, steps: Tensor) -> Tensor:
         """What the model predicts for clips (B, F, 4, h, w) at training steps (B,)."""
@@ -62,7 +59,7 @@ def tune_on_clip(model, clip, latent: dict, caption: str, settings: TuneSettings
     has been kept: in a file, if one was asked for, and for the next run of the same settings.
     """
     samples = latent["samples"]
-    check_model(model, clip, None, tuple(TARGETS))
+    check_model(model, clip, None, TARGETS)
     if samples.ndim != 4 or len(samples) < 2:
         raise ValueError(f"The latent is {tuple(samples.shape)}; expected the frames of one clip, 2 or more")
     contexts = encode_captions(clip, [caption])
@@ -98,7 +95,7 @@ def run(
 
     Raises the host's interrupt after what was learnt is kept.
     """
-    kept = 1 / (1 + family.sampling.sigmas.double().cpu() ** 2)
+    kept = 1 / (1 + family.sampling.sigmas.cpu().double() ** 2)
     attachments = attach(family.unet, family.state, tuning)
     interrupted = comfy.model_management.processing_interrupted
     try:

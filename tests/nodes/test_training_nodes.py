@@ -157,6 +157,39 @@ def test_a_lora_on_the_image_model_is_trained_with(folders, model):
     assert same(weights(plain), weights(again))
 
 
+def test_training_does_not_use_an_attention_without_a_backward_pass(folders, model, monkeypatch):
+    import comfy.ldm.modules.attention as attention
+
+    whole, _ = train(model)
+
+    class Forward(torch.autograd.Function):
+        @staticmethod
+        def forward(context, q, *_):
+            return q.clone()
+
+        @staticmethod
+        def backward(context, *_):
+            raise RuntimeError("no backward pass")
+
+    chosen = attention.wrap_attn(lambda q, k, v, *_, **named: Forward.apply(q, k, v))
+    monkeypatch.setattr(attention, "optimized_attention", chosen)
+    other, _ = train(model)
+    assert same(weights(whole), weights(other))
+
+
+@pytest.mark.parametrize("kind", ["eps", "v_prediction", "x0", "lcm", "img_to_img"])
+def test_what_a_patched_model_predicts_is_read_from_its_sampling(model, kind):
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    (patched,) = ModelSamplingDiscrete().patch(model, kind, False)
+    host = pack("nodes.host.training")
+    assert host.prediction(patched) == {"eps": "noise", "v_prediction": "v"}.get(kind)
+    assert host.prediction(model) == "noise"
+    if kind != "eps":
+        with pytest.raises(ValueError, match="training needs one that predicts noise"):
+            train(patched)
+
+
 def test_what_cannot_be_trained_is_refused_in_a_sentence(folders, model):
     motion = make_motion(layers_per_block=1, mid_block=True)
     moving = pack("nodes.host.patching").apply_motion_module(model, motion)
@@ -168,7 +201,12 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(folders, model):
     for message, call in {
         "before 'Apply Motion Module'": lambda: train(moving),
         "has motion LoRAs": lambda: train(model, motion=patched),
-        "predicts noise": lambda: train(velocity),
+        "predicts v; training needs one that predicts noise": lambda: train(velocity),
+        "1 values besides the text": lambda: train(make_model(num_classes="sequential", adm_in_channels=1)),
+        "9 input channels": lambda: train(make_model(in_channels=9)),
+        "self-attention is replaced already": lambda: train(
+            pack("nodes.host.tuning").apply_tuning(model, None)
+        ),
         "expected .clips x 3 frames": lambda: train(model, settings(frames=3)),
         "3 captions for 2 clips": lambda: train(model, captions="a\nb\nc"),
         "Keyframe 9 is outside": lambda: train(model, settings(terms={"keyframes": [9]})),

@@ -171,7 +171,21 @@ def test_a_finished_run_whose_file_could_not_be_written_writes_it_the_next_time(
         tune(model, steps=2, save_prefix="../ball")
 
 
+def test_a_model_patched_to_predict_v_is_tuned_as_one(model):
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    training = pack("nodes.host.tuning_training")
+    patched = ModelSamplingDiscrete().patch(model, "v_prediction", True)[0]
+    family = training.TuningFamily(patched, {}, "", FRAMES)
+    assert family.target == "v" and family.sampling is patched.get_model_object("model_sampling")
+    assert training.TuningFamily(model, {}, "", FRAMES).target == "noise"
+
+
 def test_training_refuses_what_it_cannot_use(model):
+    with pytest.raises(ValueError, match="predicts neither noise nor v; .* predicts noise or v"):
+        from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+        tune(ModelSamplingDiscrete().patch(model, "x0", False)[0])
     with pytest.raises(ValueError, match="expected the frames of one clip"):
         tune(model, latent=clip_latent(frames=1))
     with pytest.raises(ValueError, match="motion module on it"):
