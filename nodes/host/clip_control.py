@@ -90,6 +90,7 @@ class ClipControl(ControlBase):
         weights = next(self.net.model.parameters()).dtype
         dtype = comfy.model_management.unet_manual_cast(weights, self.net.load_device) or weights
         text = cond.get("crossattn_controlnet", cond["c_crossattn"]).to(x_noisy.device, dtype)
+        check_text(text, self.net.model.config.context, self.what)
         down, mid = self.residuals(x_noisy, t, text, frames, index, transformer_options)
         return self.control_merge({"middle": [mid], "output": list(down)}, previous, output_dtype=None)
 
@@ -114,6 +115,15 @@ def clip_frames_of(index: Sequence[int], window) -> int:
             "ComfyUI's own context windows do not divide frame batches; use Choreographer's 'Context Windows'"
         )
     return window.clip_frames
+
+
+def check_text(text: Tensor, width: int, what: str) -> None:
+    """Raise ValueError for text states (N, T, C) of another width: those of another kind of model."""
+    if text.shape[-1] != width:
+        raise ValueError(
+            f"{what} takes text states {width} wide, the prompt's are {text.shape[-1]} wide; use the text "
+            "encoder and model that it was made for, such as Stable Diffusion 1.5"
+        )
 
 
 def check_fit(net, model, what: str) -> None:

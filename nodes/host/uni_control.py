@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ...core.uni_control.layouts import read_uni_controlnet
 from ...core.uni_control.network import CONDITIONS, latent_content, stack_maps
-from .clip_control import ClipControl, ControlOptions
+from .clip_control import ClipControl, ControlOptions, check_text
 from .control import apply_control
 from .nets import load_net
+from .patching import SCHEDULE_FRAMES
 
 
 def load_uni_file(path: str) -> ModelPatcher:
@@ -106,7 +107,11 @@ def encode_content(net: ModelPatcher, images: Tensor, clip_vision=None, vae=None
 
 
 def with_content(conditioning: list, net: ModelPatcher, content: Tensor, strength: float) -> list:
-    """A copy of a CONDITIONING with content tokens after its text, one set or one a frame."""
+    """A copy of a CONDITIONING with content tokens after its text, one set or one a frame.
+
+    With one a frame it says for how many frames, as a prompt schedule does. Raises ValueError for a text of
+    another count or width.
+    """
     comfy.model_management.load_models_gpu([net])
     adapter = net.model.content
     with torch.inference_mode():
@@ -114,13 +119,15 @@ def with_content(conditioning: list, net: ModelPatcher, content: Tensor, strengt
         tokens = (found * strength).float().cpu()
     made = []
     for text, part in conditioning:
+        check_text(text, tokens.shape[-1], UniControl.what)
         rows = max(len(text), len(tokens))
         if len(text) not in (1, rows) or len(tokens) not in (1, rows):
             raise ValueError(
                 f"The prompt has {len(text)} frames, the content {len(tokens)}; expected one or as many"
             )
         pair = text.expand(rows, -1, -1), tokens.to(text).expand(rows, -1, -1)
-        made.append([torch.cat(pair, dim=1), part])
+        each = {SCHEDULE_FRAMES: rows} if len(tokens) > 1 else {}
+        made.append([torch.cat(pair, dim=1), {**part, **each}])
     return made
 
 
@@ -135,9 +142,10 @@ def apply_uni_control(
     """Positive and negative prompt with the net on copies of both.
 
     maps: by kind, (F, H, W, 3) in 0..1, may be none; content: from `encode_content`, or None. The negative
-    prompt gets the tokens of zeros, as published.
+    prompt gets the tokens of zeros, as published. Raises ValueError for content of another count than maps.
     """
     if content is not None and content_strength:
+        check_count(maps, content)
         positive, negative = prompts
         nothing = torch.zeros_like(content[:1])
         prompts = (
@@ -148,6 +156,16 @@ def apply_uni_control(
         return prompts
     planes = {kind: clip[..., :3].movedim(-1, 1) for kind, clip in maps.items()}
     return tuple(apply_control(prompts, lambda: UniControl(net, planes, options)))
+
+
+def check_count(maps: Mapping[str, Tensor], content: Tensor) -> None:
+    """Raise ValueError unless maps and content are one for all frames, or as many."""
+    for kind, clip in maps.items():
+        if len(clip) != len(content) and min(len(clip), len(content)) > 1:
+            raise ValueError(
+                f"There are {len(content)} content images and {len(clip)} {kind} maps; give one for all "
+                "frames, or one a frame"
+            )
 
 
 def applied(net: ModelPatcher, maps: Mapping[str, Tensor], content: bool) -> str:

@@ -96,6 +96,18 @@ def test_content_steers_the_positive_and_zeros_the_negative(net):
     assert host.applied(net, {"canny": None}, True).startswith("applied: canny, content;")
 
 
+def test_content_of_every_frame_is_for_a_clip_of_as_many(net):
+    content = torch.randn(3, 64, generator=torch.Generator().manual_seed(3))
+    positive, negative = steered(net, {}, content)
+    model = pack("nodes.host.patching").apply_motion_module(make_model(), make_motion())
+    assert sample(model, 3, 1, positive=positive, negative=negative).shape[0] == 3
+    with pytest.raises(ValueError, match="has 3 frames, the latent has 4"):
+        sample(model, FRAMES, 1, positive=positive, negative=negative)
+    with pytest.raises(ValueError, match="3 content images and 4 canny maps"):
+        steered(net, {"canny": maps(1)}, content)
+    assert steered(net, {"canny": maps(1, 1)}, content)[0][0][0].shape[0] == 3
+
+
 def test_content_goes_through_a_net_in_fp8(net):
     small = torch.nn.Module()
     small.content = copy.deepcopy(net.model.content).to(torch.float8_e4m3fn)
@@ -151,5 +163,14 @@ def test_errors_are_sentences(net):
         run(net, {"canny": maps(1, side=32)})
     with pytest.raises(ValueError, match="connect the checkpoint's VAE"):
         host.encode_content(net, maps(1))
+    wide, takes = (
+        [[torch.zeros(1, 7, CONTEXT + 8), {}]],
+        "The Uni-ControlNet takes text states 64 wide, .* 72",
+    )
+    with pytest.raises(ValueError, match=takes):
+        steered(net, {}, torch.zeros(1, 64), positive=wide)
+    positive, negative = steered(net, {"canny": maps(1)}, positive=wide, negative=wide)
+    with pytest.raises(ValueError, match=takes):
+        sample(make_model(context_dim=CONTEXT + 8), FRAMES, positive=positive, negative=negative)
     with pytest.raises(ValueError, match="The Uni-ControlNet was made for a model of widths"):
         run(net, {"canny": maps(1)}, model=make_model(model_channels=32, num_heads=2))
