@@ -6,6 +6,7 @@ from ..core.atlas.fit import AtlasSettings
 from ..core.atlas.propagate import enlarged, propagate
 from .host.atlas import apply_atlas_guidance, build_atlas, clip_quality, rendered
 from .host.feedback import FeedbackOptions, parse_percents
+from .host.progress import reporter
 from .inputs import amount_input, seed_input
 from .sockets import ATLAS, KEYFRAMES
 
@@ -110,7 +111,7 @@ class AtlasToImages(io.ComfyNode):
     def execute(cls, atlas, enlarge) -> io.NodeOutput:
         """Give the pictures."""
         pictures = enlarged(atlas.pictures, enlarge)
-        seen = enlarged(atlas.coverage()[..., None], enlarge)[..., 0]
+        seen = enlarged(atlas.coverage(reporter())[..., None], enlarge)[..., 0]
         return io.NodeOutput(pictures[:1], pictures[-1:], seen[:1], seen[-1:])
 
 
@@ -182,7 +183,7 @@ class PropagateKeyframeEdit(io.ComfyNode):
     @classmethod
     def execute(cls, atlas, images, keyframes) -> io.NodeOutput:
         """Propagate and render."""
-        pictures = propagate(atlas, keyframes, images[..., :3])
+        pictures = propagate(atlas, keyframes, images[..., :3], reporter())
         foreground, background = pictures[:1], pictures[-1:]
         edited = foreground if len(atlas.names) == 2 else None
         return io.NodeOutput(rendered(atlas, edited, background, images), foreground, background)

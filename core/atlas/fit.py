@@ -92,13 +92,17 @@ class Clip:
         self.frames, self.size = len(images), tuple(images.shape[1:3])
         self.images = images.float().to(device)
         self.masks = None if masks is None else masks.float().to(device)
-        self.dx, self.dy = torch.zeros_like(self.images), torch.zeros_like(self.images)
-        self.dx[:, :, :-1] = self.images[:, :, 1:] - self.images[:, :, :-1]
-        self.dy[:, :-1] = self.images[:, 1:] - self.images[:, :-1]
         self.ahead = ahead
         holds = consistent(ahead, back), consistent(back, ahead)
         flows = (*_strided(ahead, holds[0], last=True), *_strided(back, holds[1], last=False))
         self.flow = Flow(*(part.to(device) for part in flows))
+
+    def colours(self, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor]:
+        """Colours at pixels, and by how much they differ to the right and below, (N, 3); 0 at the edge."""
+        (height, width), t, y, x = self.size, pixels.t, pixels.y, pixels.x
+        here = self.images[t, y, x]
+        right, below = (x + 1).clamp(max=width - 1), (y + 1).clamp(max=height - 1)
+        return here, self.images[t, y, right] - here, self.images[t, below, x] - here
 
     def mask(self, pixels: Pixels) -> Tensor:
         """The foreground's mask at pixels, (N, 1)."""
@@ -178,13 +182,18 @@ def fit_opacity(atlas: Atlas, clip: Clip, batch: int, generator: torch.Generator
 
 
 @torch.no_grad()
-def fill_textures(atlas: Atlas, clip: Clip, frames: int) -> None:
-    """The mean of what the first frames show at each place; elsewhere black, or the background's mean."""
+def fill_textures(atlas: Atlas, clip: Clip, frames: int, report: Callable | None = None) -> None:
+    """The mean of what the first frames show at each place; elsewhere black, or the background's mean.
+
+    report(done) after each frame; it may raise to stop.
+    """
     total, weight = torch.zeros_like(atlas.textures), torch.zeros_like(atlas.textures[:, :1])
     for frame in range(frames):
         for layer, (found, seen) in enumerate(atlas.gathered(frame, clip.images[frame].flatten(0, 1))):
             total[layer] += found * seen
             weight[layer] += seen
+        if report is not None:
+            report(frame + 1)
     colours = total / weight.clamp_min(1e-6)
     unseen = torch.zeros_like(colours)
     unseen[-1] = clip.images[:frames].mean((0, 1, 2))[:, None, None]
@@ -194,15 +203,21 @@ def fill_textures(atlas: Atlas, clip: Clip, frames: int) -> None:
 def fit_atlas(clip: Clip, settings: AtlasSettings = AtlasSettings(), report: Callable | None = None) -> Atlas:  # noqa: B008
     """Fit an atlas to a clip.
 
-    report(done, total, atlas) after each step; it may raise to stop. The same clip and seed give the same
-    atlas on the same machine. Raises ValueError as `start_atlas`.
+    report(done, total, atlas) after each frame that colours the pictures and each step; it may raise to stop.
+    The same clip and seed give the same atlas on the same machine. Raises ValueError as `start_atlas`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         atlas = start_atlas(clip)
     generator = torch.Generator().manual_seed(settings.seed)
     fit_opacity(atlas, clip, settings.batch, generator)
-    fill_textures(atlas, clip, min(settings.anchor or clip.frames, clip.frames))
+    colouring = min(settings.anchor or clip.frames, clip.frames)
+
+    def tell(done: int) -> None:
+        if report is not None:
+            report(done, colouring + settings.steps, atlas)
+
+    fill_textures(atlas, clip, colouring, tell)
     nets = [parameter for name, parameter in atlas.named_parameters() if name != "textures"]
     groups = [{"params": nets, "lr": NETS_RATE}, {"params": [atlas.textures], "lr": TEXTURE_RATE}]
     optimizer = torch.optim.Adam(groups)
@@ -216,8 +231,7 @@ def fit_atlas(clip: Clip, settings: AtlasSettings = AtlasSettings(), report: Cal
         loss.backward()
         optimizer.step()
         fading.step()
-        if report is not None:
-            report(step + 1, settings.steps, atlas)
+        tell(colouring + step + 1)
     return atlas.requires_grad_(False)
 
 
@@ -241,7 +255,7 @@ def parts_of(
     places = torch.cat((pixels.points(), pixels.points(dx=1), pixels.points(dy=1)))
     uv, alpha = [layer(places) for layer in atlas.layers], atlas.alpha(places)
     rgb, right, below = _colours(atlas, uv, alpha, pixels.t.repeat(3), anchor).chunk(3)
-    wanted, dx, dy = (part[pixels.t, pixels.y, pixels.x] for part in (clip.images, clip.dx, clip.dy))
+    wanted, dx, dy = clip.colours(pixels)
     parts = {
         "rgb": losses.squared(rgb - wanted),
         "gradient": losses.gradient_loss(right - rgb, below - rgb, dx, dy),

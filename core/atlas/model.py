@@ -61,12 +61,11 @@ class Atlas(nn.Module):
             return points.new_zeros(len(points), 1)
         return alpha_of(self.opacity(points))
 
-    def colours(self, points: Tensor, textures: Tensor) -> Tensor:
-        """Colours (N, 3) at coordinates, of layer pictures (layers, 3, h, w) of any size."""
-        return self.covered([layer(points) for layer in self.layers], self.alpha(points), textures)
-
     def covered(self, uv: Sequence[Tensor], alpha: Tensor, textures: Tensor) -> Tensor:
-        """Colours (N, 3) at places (N, 2) of each layer, the foreground over the background."""
+        """Colours (N, 3) at places (N, 2) of each layer, the foreground over the background.
+
+        textures: layer pictures (layers, 3, h, w) of any size.
+        """
         found = [look_up(texture, place) for texture, place in zip(textures, uv, strict=True)]
         return found[0] if len(found) == 1 else alpha * found[0] + (1 - alpha) * found[1]
 
@@ -88,12 +87,17 @@ class Atlas(nn.Module):
             for layer, share in zip(self.layers, shares, strict=True)
         ]
 
-    def coverage(self) -> Tensor:
-        """How often each place of each picture is seen, in parts of the most: (layers, side, side)."""
+    def coverage(self, report: Callable[[int, int], None] | None = None) -> Tensor:
+        """How often each place of each picture is seen, in parts of the most: (layers, side, side).
+
+        report(done, total) after each frame.
+        """
         counts = torch.zeros(len(self.layers), self.side, self.side)
         for frame in range(self.frames):
             nothing = torch.zeros(self.size[0] * self.size[1], 0)
             counts += torch.stack([weight for _, weight in self.gathered(frame, nothing)]).cpu()
+            if report is not None:
+                report(frame + 1, self.frames)
         return counts / counts.amax((1, 2), keepdim=True).clamp_min(1e-6)
 
 
@@ -110,15 +114,16 @@ def render(
     made from; then only what the edit changes is added to it, and all else stays as it is, to the last bit.
     report(done, total) after each frame. Raises ValueError for another number of layers, or another clip.
     """
-    _check(atlas, pictures, images)
+    check_parts(atlas, pictures, images)
     edited = atlas.pictures if pictures is None else pictures.to(atlas.pictures)
     shown = resized(atlas.pictures, edited.shape[1:3])
     frames = []
     for frame in range(atlas.frames):
         points = atlas.frame_points(frame)
-        made = _frame(atlas, points, edited)
+        places = [layer(points) for layer in atlas.layers], atlas.alpha(points)
+        made = _frame(atlas, places, edited)
         if images is not None:
-            made = images[frame].to(made) + (made - _frame(atlas, points, shown))
+            made = images[frame].to(made) + (made - _frame(atlas, places, shown))
         frames.append(made.clamp(0, 1).cpu())
         if report is not None:
             report(frame + 1, atlas.frames)
@@ -133,11 +138,11 @@ def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     return planes.movedim(1, -1)
 
 
-def _frame(atlas: Atlas, points: Tensor, pictures: Tensor) -> Tensor:
-    return atlas.colours(points, pictures.movedim(-1, 1)).view(*atlas.size, 3)
+def _frame(atlas: Atlas, places: tuple[list[Tensor], Tensor], pictures: Tensor) -> Tensor:
+    return atlas.covered(*places, pictures.movedim(-1, 1)).view(*atlas.size, 3)
 
 
-def _check(atlas: Atlas, pictures: Tensor | None, images: Tensor | None) -> None:
+def check_parts(atlas: Atlas, pictures: Tensor | None, images: Tensor | None) -> None:
     """Raise ValueError for pictures or a clip that do not belong to the atlas."""
     if pictures is not None and (pictures.ndim != 4 or len(pictures) != len(atlas.layers)):
         raise ValueError(

@@ -16,14 +16,21 @@ from .feedback import FeedbackOptions, apply_feedback
 from .progress import check_interrupt, reporter
 
 PREVIEW_SECONDS = 2.0
+PIXEL_BYTES = 64  # of device memory a pixel of a clip: colours, mask and flow both ways, as they are made
 
 
 def build_atlas(images: Tensor, masks: Tensor | None, settings: AtlasSettings) -> Atlas:
     """Fit an atlas to a clip (F, H, W, 3) with masks (F, H, W) of its foreground, or None."""
-    device = comfy.model_management.get_torch_device()
     with torch.inference_mode(False):
-        clip = Clip(images[..., :3].clone(), None if masks is None else masks.clone(), device)
-        return fit_atlas(clip, settings, shown()).cpu()
+        return fit_atlas(on_device(images, masks, reporter()), settings, shown()).cpu()
+
+
+def on_device(images: Tensor, masks: Tensor | None, report) -> Clip:
+    """The clip on the host's device, where room is made for it; its tensors are this one's own copies."""
+    device = comfy.model_management.get_torch_device()
+    needed = PIXEL_BYTES * images[..., 0].numel() + comfy.model_management.minimum_inference_memory()
+    comfy.model_management.free_memory(needed, device)
+    return Clip(images[..., :3].clone(), None if masks is None else masks.clone(), device, report)
 
 
 def shown():
@@ -84,7 +91,9 @@ class AtlasPull:
         self.settings, self.masks = settings, masks
 
     def check(self, frames: int, size: tuple[int, int]) -> None:
-        """Raise ValueError when the masks do not fit a clip of that length and (width, height)."""
+        """Raise ValueError for a clip of one frame, or masks that do not fit its length and size (w, h)."""
+        if frames < 2:
+            raise ValueError(f"Atlas guidance needs a clip of at least 2 frames, the latent has {frames}")
         if self.masks is not None and tuple(self.masks.shape) != (frames, size[1], size[0]):
             raise ValueError(
                 f"The masks are {len(self.masks)} of {self.masks.shape[2]}x{self.masks.shape[1]}, the clip "
@@ -95,9 +104,7 @@ class AtlasPull:
         """Frames (F, H, W, 3) in 0..1 -> what an atlas of them shows, the same shape."""
         check_interrupt()
         with torch.inference_mode(False):
-            masks = None if self.masks is None else self.masks.clone()
-            device = comfy.model_management.get_torch_device()
-            clip = Clip(frames[..., :3].clone().clamp(0, 1).cpu(), masks, device)
+            clip = on_device(frames.clone().clamp(0, 1).cpu(), self.masks, report)
             atlas = fit_atlas(clip, self.settings, lambda done, total, _: report(done, total))
         made = render(atlas)
         logging.info("Atlas guidance: %s", clip_quality(atlas, made, clip.images))

@@ -5,8 +5,9 @@ import pytest
 import torch
 from choreographer.core.atlas import fit
 from choreographer.core.atlas.fit import AtlasSettings, Clip, fit_atlas
+from choreographer.core.atlas.losses import Pixels
 from choreographer.core.atlas.model import render
-from choreographer.core.atlas.networks import look_up, splat
+from choreographer.core.atlas.networks import Grid, look_up, splat
 from choreographer.core.atlas.propagate import enlarged, propagate
 from choreographer.core.data.render import render as draw
 from choreographer.core.data.scene import sample_scene
@@ -87,6 +88,41 @@ def test_conflicting_edits_take_the_median(atlas, images):
     assert (three[1] - one[1])[seen].abs().mean() < 0.02
 
 
+def test_of_two_conflicting_edits_the_middle_counts(atlas, images):
+    edits = [Keyframe((images[f] + shift).clamp(0, 1), f) for f, shift in ((3, 0.2), (4, -0.3))]
+    first, second, both = (
+        propagate(atlas, Keyframes(tuple(part)), images) for part in (edits[:1], edits[1:], edits)
+    )
+    seen = atlas.coverage()[1] > 0.9
+    assert (both - (first + second) / 2)[1][seen].abs().mean() < 0.05
+
+
+def test_differences_are_those_to_the_right_and_below(images):
+    clip = Clip(images[:2], None)
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    here, dx, dy = clip.colours(Pixels(x, y, torch.ones_like(x), Grid(WIDTH, 2)))
+    here, dx, dy = (part.view(HEIGHT, WIDTH, 3) for part in (here, dx, dy))
+    assert torch.equal(here, images[1])
+    assert torch.equal(dx[:, :-1], images[1, :, 1:] - images[1, :, :-1]) and not dx[:, -1].any()
+    assert torch.equal(dy[:-1], images[1, 1:] - images[1, :-1]) and not dy[-1].any()
+
+
+def test_one_look_at_the_layers_a_frame_and_work_that_can_be_stopped(atlas, images, monkeypatch):
+    looked, alpha = [], atlas.alpha
+    monkeypatch.setattr(atlas, "alpha", lambda points: looked.append(1) or alpha(points))
+    render(atlas, 1 - atlas.pictures, images)
+    assert len(looked) == FRAMES
+    edits = Keyframes((Keyframe(1 - images[1], 1), Keyframe(1 - images[3], 3)))
+    for call, total in (
+        (lambda report: atlas.coverage(report), FRAMES),
+        (lambda report: propagate(atlas, edits, images, report), 2),
+    ):
+        told = []
+        call(lambda *numbers, told=told: told.append(numbers))
+        assert told == [(done, total) for done in range(1, total + 1)]
+
+
 def test_one_layer_without_masks_and_anchored_frames(images):
     clip = Clip(images, None)
     atlas = fit_atlas(clip, AtlasSettings(steps=3, batch=256, anchor=2))
@@ -112,7 +148,8 @@ def test_the_same_seed_gives_the_same_atlas(images):
         fit_atlas(clip, settings, lambda done, total, _: seen.append((done, total))) for _ in range(2)
     )
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    assert seen == [(1, 3), (2, 3), (3, 3)] * 2
+    total = FRAMES + settings.steps
+    assert seen == [(done, total) for done in range(1, total + 1)] * 2
 
 
 def test_splat_undoes_look_up():
@@ -128,6 +165,10 @@ def test_errors_are_sentences(atlas, images):
         ("The masks are 3", lambda: Clip(images, torch.zeros(3, HEIGHT, WIDTH))),
         ("has 2 layers", lambda: render(atlas, atlas.pictures[:1])),
         ("was made from 8 of 128x72", lambda: render(atlas, None, images[:4])),
+        (
+            "was made from 8 of 128x72",
+            lambda: propagate(atlas, Keyframes((Keyframe(images[0], 5),)), images[:4]),
+        ),
         ("There are no keyframes", lambda: propagate(atlas, Keyframes(), images)),
         ("at least 1 step", lambda: AtlasSettings(steps=0)),
     ):

@@ -35,6 +35,23 @@ def test_a_keyframe_edit_goes_through_one_layer(atlas):
     assert not torch.allclose(found.result[0], images, atol=0.1)
 
 
+def test_guidance_of_one_frame_is_refused_before_sampling():
+    pull = pack("nodes.host.atlas").AtlasPull(pack("core.atlas.fit").AtlasSettings())
+    pull.check(2, (64, 64))
+    with pytest.raises(ValueError, match="at least 2 frames, the latent has 1"):
+        pull.check(1, (64, 64))
+
+
+def test_an_interrupt_ends_the_flow_of_a_build():
+    from comfy import model_management
+
+    host, settings = pack("nodes.host.atlas"), pack("core.atlas.fit").AtlasSettings(steps=1, batch=64)
+    model_management.interrupt_current_processing(True)
+    with pytest.raises(model_management.InterruptProcessingException):
+        host.on_device(clip(), None, host.reporter())
+    assert host.build_atlas(clip(), None, settings).frames == COUNT
+
+
 def test_guidance_renders_its_atlas_once(monkeypatch):
     host, made = pack("nodes.host.atlas"), []
     render = host.render
