@@ -95,12 +95,17 @@ def farneback_flow(
     return torch.stack(list(farneback_pairs(frames, backward, report)))
 
 
-def dis_pairs(frames: torch.Tensor, backward: bool = False, report: Report | None = None) -> PairFlows:
-    """`dis_flow` one pair at a time."""
+def check_dis(frames: torch.Tensor) -> None:
+    """Raise ValueError unless frames are (F, H, W, 3), large enough for DIS flow."""
     _check_clip(frames)
     if min(frames.shape[1:3]) < DIS_SMALLEST:
         size = f"{frames.shape[2]}x{frames.shape[1]}"
         raise ValueError(f"Frames are {size}, DIS flow needs at least {DIS_SMALLEST}x{DIS_SMALLEST}.")
+
+
+def dis_pairs(frames: torch.Tensor, backward: bool = False, report: Report | None = None) -> PairFlows:
+    """`dis_flow` one pair at a time."""
+    check_dis(frames)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return PairFlows(frames, lambda a, b: dis.calc(a, b, None), backward, report)
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ..noise import SEED_RANGE
+from ..optical_flow import check_dis, consistent
 from .blend import FlowBlend, blend
-from .flow import ClipFlow, warp_one
+from .flow import TOLERANCE, flow_pair, warp_one
 from .maps import mix
 
 PER_FRAME, PREVIOUS, INTERPOLATED, CONTENT = "per frame", "previous frame", "interpolated", "content and flow"
@@ -89,24 +90,23 @@ class FrameLoop:
         source: Source,
         sample: Callable[[Request], Tensor],
         estimators: Mapping[str, Callable[[Tensor], Tensor]],
-        report: Callable[[int, int], None] | None = None,
     ):
         """Prepare a run.
 
         sample: makes a frame (H, W, 3) in 0..1. estimators: kind of map -> function from a frame to its map;
-        a kind without one is taken from the map that the frame was made with. report: called after each pair
-        of the source's frames while their flow is found, and may raise to stop.
+        a kind without one is taken from the map that the frame was made with.
 
         Raises:
-            ValueError: the mode needs maps or images of the source that are not there.
+            ValueError: the mode needs maps or images of the source that are not there, or larger ones.
         """
         needs_images = loop.mode in (MOVED, GUIDED)
         if loop.mode != CONTENT and not source.maps:
             raise ValueError(f"Mode '{loop.mode}' needs control maps of the source clip.")
         if needs_images and source.images is None:
             raise ValueError(f"Mode '{loop.mode}' needs the source clip's images for their flow.")
+        if needs_images and source.frames > 1:
+            check_dis(source.images)
         self.loop, self.source, self.sample, self.estimators = loop, source, sample, estimators
-        self.flow = ClipFlow(source.images, report) if needs_images and source.frames > 1 else None
         self.used: dict[str, Tensor] = {}
         self.made: list[Tensor] = []
 
@@ -140,7 +140,7 @@ class FrameLoop:
         if self.loop.mode == PREVIOUS:
             return before
         if self.loop.mode == MOVED:
-            before = {kind: self._moved(f, picture, own[kind]) for kind, picture in before.items()}
+            before = self._moved(f, before, own)
         t = f / (self.source.frames - 1)
         return {kind: mix(before[kind], own[kind], t) for kind in own}
 
@@ -148,10 +148,11 @@ class FrameLoop:
         estimate = self.estimators.get(kind)
         return self.used[kind] if estimate is None else estimate(self.made[-1])
 
-    def _moved(self, f: int, before: Tensor, own: Tensor) -> Tensor:
-        """The map of the frame before, moved as the source moves; new things as the source has them."""
-        _, there, known = next(self.flow.away(f - 1, (f,)))
-        return torch.where(known[..., None], warp_one(before, there), own)
+    def _moved(self, f: int, before: Maps, own: Maps) -> dict[str, Tensor]:
+        """Maps of the frame before, moved as the source moves; new things as the source has them."""
+        there, back = flow_pair(self.source.images[f], self.source.images[f - 1], "dis")
+        known = consistent(there[None], back[None], TOLERANCE)[0, ..., None]
+        return {kind: torch.where(known, warp_one(before[kind], there), own[kind]) for kind in own}
 
     def _blended(self, f: int, frame: Tensor) -> Tensor:
         if not f or self.loop.mode not in (CONTENT, GUIDED):

@@ -9,7 +9,16 @@ import comfy.samplers
 from PIL import Image
 from torch import Tensor
 
-from ...core.control_modes.loop import FrameLoop, Loop, Request, Source
+from ...core.control_modes.loop import (
+    CONTENT,
+    INTERPOLATED,
+    MOVED,
+    PREVIOUS,
+    FrameLoop,
+    Loop,
+    Request,
+    Source,
+)
 from ...core.control_modes.maps import Edges, edge_maps
 from .clip_control import ControlOptions
 from .noise import prior_noise
@@ -121,7 +130,7 @@ def sample_frames(
     sampler.size, sampler.frames = tuple(images.shape[1:3]), len(images)
     source = Source(len(images), maps, images)
     estimators = {EDGES: lambda frame: edge_maps(frame[None], edges)[0]}
-    bar = FrameLoop(loop, source, sampler, estimators, reporter())
+    bar = FrameLoop(loop, source, sampler, estimators)
     report = reporter()
 
     def show(done: int, total: int, frame: Tensor) -> None:
@@ -140,6 +149,8 @@ def check(sampler: FrameSampler, images: Tensor, depth: Tensor | None, first: Te
         raise ValueError(f"The source clip is {width}x{height}, expected multiples of {ratio}")
     if depth is not None and sampler.guide.uni is None:
         raise ValueError("depth is for a uni_controlnet; a stock ControlNet takes the edges alone")
+    if first is not None and len(first) != 1:
+        raise ValueError(f"first_frame has {len(first)} images, expected 1; use 'ImageFromBatch'")
     for name, pictures in (("depth", depth), ("first_frame", first)):
         if pictures is not None and pictures.shape[1:3] != images.shape[1:3]:
             raise ValueError(
@@ -159,12 +170,20 @@ def check(sampler: FrameSampler, images: Tensor, depth: Tensor | None, first: Te
 
 def told(sampler: FrameSampler, loop: Loop, maps: dict, first: Tensor | None) -> str:
     """What steered the frames, in words: an input that has no effect is said to have none."""
-    content = "content" in loop.mode
+    content, guide = "content" in loop.mode, sampler.guide
     lines = [f"mode: {loop.mode}; seeds: {loop.seeds}"]
-    if sampler.guide.uni is None:
-        lines.append("applied: edges; a stock ControlNet takes no content")
+    acting = maps if guide.strength and not (loop.mode == CONTENT and first is not None) else {}
+    if guide.uni is None:
+        lines.append(f"applied: {'edges' if acting else 'nothing'}; a stock ControlNet takes no content")
     else:
-        lines.append(applied(sampler.guide.uni, maps, content and sampler.content))
+        lines.append(applied(guide.uni, acting, content and sampler.content))
+    if not guide.strength:
+        lines.append("maps are not applied: strength is 0")
+    elif loop.mode == CONTENT:
+        there = "frame 0 alone" if acting else "no frame"
+        lines.append(f"maps steer {there}: in this mode the later ones follow the frame before")
+    elif DEPTH in maps and loop.mode in (PREVIOUS, INTERPOLATED, MOVED):
+        lines.append("depth is not estimated from the frames made: that of the source is carried on")
     if content and not sampler.content:
         lines.append("content is not applied: it needs a uni_controlnet that takes it, and an encoder")
     if first is not None:

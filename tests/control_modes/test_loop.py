@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from choreographer.core.control_modes.blend import FlowBlend, blend, blend_clip
+from choreographer.core.control_modes.flow import ClipFlow, warp_one
 from choreographer.core.control_modes.loop import MODES, FrameLoop, Loop, Source
 from choreographer.core.control_modes.maps import edge_maps
 from choreographer.tests.control_modes.test_maps import FRAMES, moving_square
@@ -58,16 +59,27 @@ def test_the_papers_seeds():
     assert Loop("per frame", "shared").seed(highest, 5) == highest
 
 
-def test_finding_the_sources_flow_can_be_stopped():
-    images, done = moving_square(), []
+def test_maps_are_moved_by_the_flow_of_one_pair_as_by_that_of_the_clip():
+    images, maps = moving_square(), edge_maps(moving_square())
+    loop = FrameLoop(Loop("interpolated along flow"), Source(FRAMES, {"canny": maps}, images), None, {})
+    flow = ClipFlow(images)
+    for f in range(1, FRAMES):
+        _, there, known = next(flow.away(f - 1, (f,)))
+        whole = torch.where(known[..., None], warp_one(maps[f - 1], there), maps[f])
+        assert torch.equal(loop._moved(f, {"canny": maps[f - 1]}, {"canny": maps[f]})["canny"], whole)
 
-    def stop(*numbers):
-        done.append(numbers)
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        FrameLoop(Loop(MODES[-1]), Source(FRAMES, {"canny": images}, images), None, {}, stop)
-    assert done == [(1, FRAMES - 1)]
+def test_flow_is_found_pair_by_pair_when_it_is_needed(monkeypatch):
+    loops, pairs = FrameLoop.__init__.__globals__, []
+    true = loops["flow_pair"]
+    monkeypatch.setitem(loops, "flow_pair", lambda *given: pairs.append(1) or true(*given))
+    run("interpolated along flow")
+    assert len(pairs) == FRAMES - 1
+    run("maps, content and flow")
+    assert len(pairs) == FRAMES - 1, "its blend finds the flow itself"
+    small = torch.zeros(2, 16, 8, 3)
+    with pytest.raises(ValueError, match="Frames are 8x16, DIS flow needs at least 16x16"):
+        FrameLoop(Loop(MODES[-1]), Source(2, {"canny": small}, small), None, {})
 
 
 def test_previous_frame_control_freezes_and_per_frame_control_moves():

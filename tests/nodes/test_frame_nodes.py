@@ -92,6 +92,27 @@ def test_the_first_frame_is_pinned_and_an_interrupt_ends_the_loop(net, monkeypat
         run(net, "per frame")
 
 
+def test_the_report_says_what_acts(net):  # noqa: F811
+    host, loop = pack("nodes.host.previous_frame"), pack("core.control_modes.loop")
+    settings = pack("nodes.host.sampling").SamplerSettings(0, 2, 4.0, "euler", "normal")
+    maps = {"canny": source(), "midas": source()}
+
+    def told(mode, strength=1.0, first=None, guide=None):
+        guide = guide or host.Guide(uni=net, strength=strength)
+        sampler = host.FrameSampler(None, Vae(), ([], []), guide, settings)
+        return host.told(sampler, loop.Loop(mode), maps, first)
+
+    assert "applied: canny, midas;" in told("per frame") and "depth" not in told("per frame")
+    assert "applied: nothing;" in told("per frame", 0.0) and "strength is 0" in told("per frame", 0.0)
+    assert "applied: nothing;" in told("per frame", guide=host.Guide(control_net=object(), strength=0.0))
+    assert "depth is not estimated from the frames made" in told("previous frame")
+    assert "maps steer frame 0 alone" in told("content and flow")
+    pinned = told("content and flow", first=source()[:1])
+    assert "applied: content;" in pinned and "maps steer no frame" in pinned
+    with pytest.raises(ValueError, match="first_frame has 3 images, expected 1"):
+        run(net, "per frame", source())
+
+
 def test_one_net_exactly_and_pictures_of_one_size(net):  # noqa: F811
     host = pack("nodes.host.previous_frame")
     for pair in ({}, {"control_net": object(), "uni": net}):
@@ -117,14 +138,16 @@ def test_a_controlnet_on_the_prompt_is_refused(net):  # noqa: F811
         run(net, "per frame", positive=[[make_cond(11)[0][0], {"control": object()}]])
 
 
-@pytest.mark.parametrize("node", ["ControlSequence", "InterpolateMaps"])
+@pytest.mark.parametrize("node", ["EdgeMaps", "ControlSequence", "InterpolateMaps"])
 def test_an_interrupt_ends_maps_along_flow(node, monkeypatch):
     import comfy.model_management as management
 
     images, found = moving_square(), nodes("control_maps")
     with pytest.raises(management.InterruptProcessingException):
         management.interrupt_current_processing(True)
-        if node == "ControlSequence":
+        if node == "EdgeMaps":
+            result(found[node], images, "canny", 100.0, 200.0)
+        elif node == "ControlSequence":
             result(found[node], images, "along flow", 4, images)
         else:
             result(found[node], images[:1], "0", FRAMES, images)
@@ -161,6 +184,13 @@ def test_residual_noise_stays_where_the_source_stays(way):
     assert not torch.equal(made[1], made[0]) and 0.9 < float(made.std()) < 1.1
     with pytest.raises(ValueError, match="The source has 9 frames, the latent 4"):
         noise.generate_noise({"samples": torch.zeros(4, 4, 8, 12)})
+    part = {"samples": torch.zeros(2, 4, 8, 12), "batch_index": [1, 2]}
+    assert torch.equal(noise.generate_noise(part), made[1:3])
+    with pytest.raises(ValueError, match="The source has 9 frames, the latent 10"):
+        noise.generate_noise({**part, "batch_index": [8, 9]})
+    clear = torch.cat((images, torch.ones_like(images[..., :1])), -1)
+    (same,) = result(nodes("control_maps")["ResidualNoise"], clear, 5, way, 0.1)
+    assert torch.equal(same.generate_noise(latent), made)
 
 
 def test_the_atlas_nodes_paint_once_and_show_it_everywhere():
