@@ -78,7 +78,7 @@ class EdgeMaps(io.ComfyNode):
     @classmethod
     def execute(cls, images, method, low, high) -> io.NodeOutput:
         """Find the edges."""
-        return io.NodeOutput(edge_maps(images[..., :3], Edges(method, low, high)))
+        return io.NodeOutput(edge_maps(images[..., :3], Edges(method, low, high), reporter()))
 
 
 class ControlSequence(io.ComfyNode):

@@ -5,6 +5,7 @@ Maps are host images, (F, H, W, 3) float32 in 0..1, white on black.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -42,9 +43,20 @@ class Edges:
             )
 
 
-def edge_maps(frames: Tensor, edges: Edges = Edges()) -> Tensor:  # noqa: B008
-    """Edge maps (F, H, W, 3) of pictures (F, H, W, 3), uint8 or 0..1. Raises ValueError as `to_bytes`."""
-    found = [_one(picture, edges) for picture in grey(frames)]
+def edge_maps(
+    frames: Tensor,
+    edges: Edges = Edges(),  # noqa: B008
+    report: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Edge maps (F, H, W, 3) of pictures (F, H, W, 3), uint8 or 0..1.
+
+    report(done, total) after each; it may raise to stop. Raises ValueError as `to_bytes`.
+    """
+    found = []
+    for picture in grey(frames):
+        found.append(_one(picture, edges))
+        if report is not None:
+            report(len(found), len(frames))
     return as_images(np.stack(found))
 
 

@@ -31,7 +31,8 @@ def noise_motion(
         raise ValueError(f"Residual noise moves '{way}', expected one of {', '.join(WAYS)}.")
     if len(images) < 2:
         raise ValueError(f"Residual noise needs a source of at least 2 frames, got {len(images)}.")
-    planes = images[..., :3].movedim(-1, 1).float()
+    images = images[..., :3]
+    planes = images.movedim(-1, 1).float()
     if way == IN_PLACE:
         change = (planes[1:] - planes[:-1]).abs().amax(1, keepdim=True)
         kept = functional.adaptive_max_pool2d(change, size)[:, 0] <= threshold

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..fusion.cuts import find_cuts, scene_of
 from ..fusion.stream import Fusion, collect, fuse
 from .flow import ClipFlow, warp_one
 from .maps import mix
@@ -128,20 +129,23 @@ def _ways(places: Sequence[int], frames: int) -> Iterator[tuple[int, range]]:
         yield k, range(place - 1, start, -1)
 
 
-def steady_levels(maps: Tensor, window: int) -> Tensor:
+def steady_levels(maps: Tensor, window: int, cuts: Sequence[int] = ()) -> Tensor:
     """Maps whose mean and contrast change as slowly as their averages over `window` frames on each side.
 
-    Estimated depth jumps in scale and offset from frame to frame; this takes the jumps out.
+    Estimated depth jumps in scale and offset from frame to frame; this takes the jumps out. Frames from
+    `cuts` on begin a scene of their own.
     """
     deviation, mean = torch.std_mean(maps, dim=(1, 2, 3), correction=0)
-    smooth = torch.stack([_around(torch.stack((deviation, mean)), f, window) for f in range(len(maps))], 1)
+    levels, count = torch.stack((deviation, mean)), len(maps)
+    smooth = [_around(levels, f, window, scene_of(f, cuts, count)) for f in range(count)]
+    smooth = torch.stack(smooth, 1)
     gain = smooth[0] / deviation.clamp_min(1e-6)
     shifted = (maps - mean.view(-1, 1, 1, 1)) * gain.view(-1, 1, 1, 1) + smooth[1].view(-1, 1, 1, 1)
     return shifted.clamp(0, 1)
 
 
-def _around(values: Tensor, frame: int, window: int) -> Tensor:
-    return values[:, max(0, frame - window) : frame + window + 1].mean(dim=1)
+def _around(values: Tensor, frame: int, window: int, scene: tuple[int, int]) -> Tensor:
+    return values[:, max(scene[0], frame - window) : min(scene[1], frame + window + 1)].mean(dim=1)
 
 
 def stabilise_maps(
@@ -150,7 +154,10 @@ def stabilise_maps(
     """Maps (F, H, W, 3) averaged over time along the motion of `images`, the clip that they were made from.
 
     level: first take out jumps of brightness and contrast (see `steady_levels`). Without images the maps are
-    matched with each other. Raises ValueError as `core.fusion.stream.fuse`.
+    matched with each other. Nothing is averaged over a cut where `settings` has clips split. Raises
+    ValueError as `core.fusion.stream.fuse`.
     """
-    levelled = steady_levels(maps, settings.window) if level and len(maps) > 1 else maps
-    return collect(fuse(levelled, settings, images, None, device, report), len(maps))
+    if level and len(maps) > 1:
+        cuts = find_cuts(maps if images is None else images, report) if settings.split else ()
+        maps = steady_levels(maps, settings.window, cuts)
+    return collect(fuse(maps, settings, images, None, device, report), len(maps))

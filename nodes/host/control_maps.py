@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import comfy.model_management
 from torch import Tensor
 
@@ -27,17 +29,30 @@ def blended(images: Tensor, settings: FlowBlend, guide: Tensor | None) -> Tensor
 
 
 def residual_noise(images: Tensor, seed: int, way: str, threshold: float) -> ClipNoise:
-    """Noise that follows a source clip as a NOISE; it is an error to draw it for another number of frames.
-
-    Raises ValueError, when made, for an unknown way.
-    """
+    """Noise that follows a source clip as a NOISE. Raises ValueError, when made, for an unknown way."""
     if way not in WAYS:
         raise ValueError(f"Residual noise moves '{way}', expected one of {', '.join(WAYS)}.")
 
-    def draw(frames: int, shape: tuple[int, ...]) -> Tensor:
-        if frames != len(images):
-            raise ValueError(f"The source has {len(images)} frames, the latent {frames}; expected as many")
+    def draw(_frames: int, shape: tuple[int, ...]) -> Tensor:
         flow, kept = noise_motion(images, tuple(shape[1:]), way, threshold)
-        return moved_along_flow(frames, shape, seed, flow, kept)
+        return moved_along_flow(len(images), shape, seed, flow, kept)
 
-    return ClipNoise(seed, draw)
+    return SourceNoise(seed, draw, len(images))
+
+
+@dataclass(frozen=True)
+class SourceNoise(ClipNoise):
+    """Noise that `draw` gives for the whole of a source of `frames`, whatever part is asked for."""
+
+    frames: int
+
+    def generate_noise(self, latent: dict) -> Tensor:
+        """Noise of a latent as long as the source, or of a part of one that says which frames it is.
+
+        Raises ValueError for any other.
+        """
+        places, count = latent.get("batch_index"), latent["samples"].shape[0]
+        needed = count if places is None else int(max(places)) + 1
+        if needed > self.frames or (places is None and needed < self.frames):
+            raise ValueError(f"The source has {self.frames} frames, the latent {needed}; expected as many")
+        return super().generate_noise(latent)

@@ -11,6 +11,7 @@ from choreographer.core.control_modes.sequence import (
     stabilise_maps,
     steady_levels,
 )
+from choreographer.core.fusion.cuts import find_cuts
 from choreographer.core.fusion.stream import Fusion
 
 FRAMES, HEIGHT, WIDTH, STEP = 9, 64, 96, 4
@@ -100,6 +101,24 @@ def test_steady_levels_take_out_jumps_and_leave_steady_maps():
     jumpy = steady * gain
     spread = [maps.mean((1, 2, 3)).std() for maps in (jumpy, steady_levels(jumpy, 3))]
     assert spread[1] < 0.35 * spread[0]
+
+
+def test_levels_are_not_mixed_over_a_cut():
+    images = moving_square(2)[:8]
+    images[4:] = 1 - images[4:].flip(1).roll(40, 2)
+    maps = torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(1)) * 0.2
+    maps = maps.repeat(8, 1, 1, 1)
+    maps[4:] += 0.6
+    assert find_cuts(images) == (4,)
+    made = stabilise_maps(maps, images, Fusion(window=2), level=True)
+    assert torch.allclose(made.mean((1, 2, 3)), maps.mean((1, 2, 3)), atol=0.02)
+    assert torch.equal(steady_levels(maps, 2, (4,))[4:], steady_levels(maps[4:], 2))
+
+
+def test_edges_tell_of_each_frame_and_can_be_stopped():
+    told, images = [], moving_square()
+    edge_maps(images, report=lambda *numbers: told.append(numbers))
+    assert told == [(f + 1, FRAMES) for f in range(FRAMES)]
 
 
 def test_stabilised_depth_is_nearer_to_the_truth():
