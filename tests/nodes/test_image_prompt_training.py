@@ -80,6 +80,16 @@ def test_a_fresh_model_may_bring_its_own_picture_encoder(clip):  # noqa: F811
     assert value.tokens.shape == (1, 5, 64)
 
 
+def test_training_does_not_use_the_hosts_choice_of_attention(clip, start, monkeypatch):  # noqa: F811
+    import comfy.ldm.modules.attention as attention
+
+    def no_backward(*_, **__):
+        raise RuntimeError("no backward pass")
+
+    monkeypatch.setattr(attention, "optimized_attention", attention.wrap_attn(no_backward))
+    train(clip, "coarse", start, steps=1)
+
+
 def test_an_interrupt_keeps_what_was_learnt(clip, start, folders, monkeypatch):  # noqa: F811
     from comfy import model_management
 
