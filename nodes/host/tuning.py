@@ -10,6 +10,7 @@ import comfy.samplers
 import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import ModelSamplingDiscrete
 from torch import Tensor
 
 from ...core.motion.attach import Attachment
@@ -28,7 +29,7 @@ from .hooks import (
     in_range,
     replaced_places,
 )
-from .nets import load_net
+from .nets import difference_dtype, load_net
 from .preview import add_clip_preview
 from .progress import check_interrupt
 
@@ -54,7 +55,7 @@ class TuningOptions:
 
 def load_tuning_file(path: str) -> ModelPatcher:
     """Load a VIDEO_TUNING; the host picks the precision, casts and offloads. Raises ValueError."""
-    return load_net(read_tuning, path)
+    return load_net(read_tuning, path, dtype=difference_dtype())
 
 
 def apply_tuning(
@@ -99,8 +100,14 @@ def inverted(model: ModelPatcher, conditioning: list, latent: dict, sigmas: Tens
 
     No guidance; `conditioning` is usually an empty prompt. Right for models that predict noise and for those
     that predict v, since the host's prediction of the clean clip is used. Raises ValueError for a noise mask,
-    or sigmas without a step.
+    sigmas without a step, or a model that does not add noise in discrete steps.
     """
+    sampling = model.get_model_object("model_sampling")
+    if not isinstance(sampling, ModelSamplingDiscrete):
+        raise ValueError(
+            f"The model samples by {type(sampling).__name__}; an inversion needs one with discrete noise "
+            "steps, as Stable Diffusion 1.x and 2.x have"
+        )
     if "noise_mask" in latent:
         raise ValueError("The latent has a noise mask, which an inversion cannot keep: take it off first")
     if len(sigmas) < 2:

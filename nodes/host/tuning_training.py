@@ -16,7 +16,7 @@ from ...core.tuning.attach import TuningState, attach
 from ...core.tuning.layouts import save_tuning
 from ...core.tuning.network import VideoTuning
 from .files import LORAS
-from .nets import as_patcher
+from .nets import as_patcher, difference_dtype
 from .training import HostFamily, check_model, curve, encode_captions, prediction, reporter
 from .training_runs import drop_run, numbered_path, precision, run_folder
 
@@ -113,6 +113,6 @@ def finish(tuning: VideoTuning, plan: Plan) -> ModelPatcher:
     """Drop the run's checkpoint, and give the tuning to the host."""
     drop_run(plan.folder)
     where = comfy.model_management.unet_offload_device()
-    ours = VideoTuning(tuning.config, comfy.ops.manual_cast, where, comfy.model_management.unet_dtype())
+    ours = VideoTuning(tuning.config, comfy.ops.manual_cast, where, difference_dtype())
     ours.load_state_dict(tuning.state_dict())
     return as_patcher(ours)

@@ -280,8 +280,24 @@ def test_inversion_works_on_a_tuned_model_and_can_be_interrupted():
     assert hook_count(model) == hooks
 
 
+def test_small_differences_are_kept_where_the_host_stores_unets_in_fp8(folders, model, monkeypatch):
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "unet_dtype", lambda *_, **__: torch.float8_e4m3fn)
+    made, _ = tune(model, steps=1, learning_rate=1e-4, save_prefix="fp8")
+    (path,) = folders.loras.glob("fp8*.safetensors")
+    for tuning in (made, pack("nodes.host.tuning").load_tuning_file(str(path))):
+        differences = torch.cat([place.own.weight.float().flatten() for place in tuning.model.places])
+        assert (differences != 0).float().mean() > 0.5
+
+
 def test_inversion_refuses_what_it_cannot_do(model):
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
     host = pack("nodes.host.tuning")
+    flow = ModelSamplingSD3().patch(model, 3.0)[0]
+    with pytest.raises(ValueError, match="an inversion needs one with discrete noise steps"):
+        host.inverted(flow, make_cond(1), clip_latent(), torch.ones(3), 0)
     with pytest.raises(ValueError, match="noise mask"):
         host.inverted(model, make_cond(1), {**clip_latent(), "noise_mask": torch.ones(1)}, torch.ones(3), 0)
     with pytest.raises(ValueError, match="needs at least 2"):
