@@ -11,7 +11,6 @@ import comfy.utils
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
-from comfy.model_sampling import EPS, V_PREDICTION
 from PIL import Image
 
 from ...core.control.network import Residuals
@@ -26,17 +25,16 @@ from ...core.training.diffusion import Batch, train_motion
 from ...core.training.fit import fitting_config
 from ...core.training.loop import Plan
 from ...core.training.losses import frame_weights
-from ...core.training.tune import NOISE, VELOCITY
+from ...core.training.tune import NOISE
 from .files import MOTION_MODULES
 from .hooks import check_self_attention
 from .nets import as_patcher
 from .schedules import AUTO
+from .trainable import check_unet, prediction
 from .training_runs import asked, drop_run, numbered_path, precision, run_folder
 
 PREVIEW_SECONDS = 1.0
 PREVIEW_SIZE = 640
-CHANNELS = 4  # of Stable Diffusion 1.5's latents
-TARGETS = {EPS: NOISE, V_PREDICTION: VELOCITY}  # what the host's classes say that a model predicts
 
 
 @dataclass(frozen=True)
@@ -195,16 +193,6 @@ def reporter(losses: list[float]):
     return report
 
 
-def prediction(model: ModelPatcher) -> str | None:
-    """What a model predicts as core's recipes name it, noise or v; None for anything else.
-
-    Nodes that change it patch only the sampling. Told by how it is read, for classes of other kinds (clean
-    clips, distilled models) are made from the class for noise.
-    """
-    read = getattr(type(model.get_model_object("model_sampling")), "calculate_denoised", None)
-    return next((name for kind, name in TARGETS.items() if kind.calculate_denoised is read), None)
-
-
 def check_model(model, clip, motion, targets=(NOISE,)) -> None:
     """Raise ValueError for a model, text encoder or motion module that training cannot use."""
     if clip is None:
@@ -228,16 +216,6 @@ def check_model(model, clip, motion, targets=(NOISE,)) -> None:
     if motion is not None and motion.patches:
         raise ValueError(
             "The motion model has motion LoRAs on it; training goes on from a module without them."
-        )
-
-
-def check_unet(base) -> None:
-    """Raise ValueError for a UNet that takes more than a noisy latent and a text, such as SDXL's."""
-    channels = getattr(base.diffusion_model, "in_channels", None)
-    if channels != CHANNELS or base.adm_channels:
-        raise ValueError(
-            f"The model is {type(base).__name__} with {channels} input channels and {base.adm_channels} "
-            f"values besides the text; training needs one with {CHANNELS} and 0, as Stable Diffusion 1.5."
         )
 
 

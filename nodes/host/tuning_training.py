@@ -17,7 +17,8 @@ from ...core.tuning.layouts import save_tuning
 from ...core.tuning.network import VideoTuning
 from .files import LORAS
 from .nets import as_patcher, difference_dtype
-from .training import HostFamily, check_model, curve, encode_captions, prediction, reporter
+from .trainable import prediction
+from .training import HostFamily, check_model, curve, encode_captions, reporter
 from .training_runs import drop_run, numbered_path, precision, run_folder
 
 
