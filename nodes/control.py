@@ -202,7 +202,7 @@ class ApplyTrajectoryControlNet(io.ComfyNode):
         """Put the control on copies of both."""
         for title, schedule in (("camera", camera_schedule), ("object", object_schedule)):
             if mode != MIX and schedule.strip():
-                raise ValueError(f"{title}_schedule acts in mode {MIX} only, the mode is {mode}: empty it")
+                raise ValueError(f"{title}_schedule acts in mode mix only, the mode is {mode}: empty it")
         options = _options(strength, start_percent, end_percent, strength_schedule)
         frames = len(flow_map)
         mix = MIXES.get(mode) or LoraMix(
