@@ -48,7 +48,7 @@ def node_words(schema) -> dict:
 def english(schemas: Iterable) -> str:
     """The text of `locales/en/nodeDefs.json`."""
     found = {schema.node_id: node_words(schema) for schema in schemas}
-    return json.dumps(found, indent=2, sort_keys=True) + "\n"
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
 def main(arguments: list[str]) -> int:
