@@ -8,7 +8,7 @@ from comfy.model_sampling import EPS, V_PREDICTION
 from ...core.training.tune import NOISE, VELOCITY
 
 CHANNELS = 4  # of Stable Diffusion 1.5's latents
-TARGETS = {EPS: NOISE, V_PREDICTION: VELOCITY}  # what the host's classes say that a model predicts
+PREDICTS = {EPS: NOISE, V_PREDICTION: VELOCITY}  # what the host's classes say that a model predicts
 
 
 def prediction(model: ModelPatcher) -> str | None:
@@ -18,7 +18,7 @@ def prediction(model: ModelPatcher) -> str | None:
     clips, distilled models) are made from the class for noise.
     """
     read = getattr(type(model.get_model_object("model_sampling")), "calculate_denoised", None)
-    return next((name for kind, name in TARGETS.items() if kind.calculate_denoised is read), None)
+    return next((name for kind, name in PREDICTS.items() if kind.calculate_denoised is read), None)
 
 
 def check_unet(base) -> None:
