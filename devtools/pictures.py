@@ -15,15 +15,16 @@ from .contact_sheet import CELL
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, WORKFLOWS = ROOT / "docs" / "images", ROOT / "workflows"
-WIDTH, QUALITY = 1200, 70  # all pictures together stay under 2.5 MB
+WIDTH, QUALITY = 1200, 60  # all pictures together stay under 1 MB
 SUFFIX = "-newer"  # the editor version that is shown
 
 
 def write(source: Image.Image, target: Path, width: int) -> None:
-    """Write a JPEG of at most this width."""
+    """Write a picture of at most this width, in the format of the target's name."""
     scale = min(1, width / source.width)
     size = (round(source.width * scale), round(source.height * scale))
-    source.resize(size, Image.LANCZOS).save(target, quality=QUALITY, optimize=True)
+    options = {"method": 6} if target.suffix == ".webp" else {"optimize": True}
+    source.resize(size, Image.LANCZOS).save(target, quality=QUALITY, **options)
 
 
 def main(folder: Path) -> None:
@@ -32,7 +33,7 @@ def main(folder: Path) -> None:
     for path in sorted(folder.glob(f"*{SUFFIX}.png")):
         name = path.stem.removesuffix(SUFFIX)
         picture = Image.open(path).convert("RGB")
-        write(picture, IMAGES / f"{name}.jpg", WIDTH)
+        write(picture, IMAGES / f"{name}.webp", WIDTH)
         template = name.removeprefix("template-")
         for stem in (template, f"public_{template}"):  # the twin has the same graph
             thumbnail = WORKFLOWS / f"{stem}.jpg"
