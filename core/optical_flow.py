@@ -52,6 +52,13 @@ def grey(frames: torch.Tensor) -> np.ndarray:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in to_bytes(frames)])
 
 
+def check_pairs(frames: torch.Tensor) -> None:
+    """Raise ValueError unless frames are (F, H, W, 3), two or more."""
+    _check_clip(frames)
+    if len(frames) < 2:
+        raise ValueError(f"Optical flow needs at least 2 frames, got {len(frames)}.")
+
+
 class PairFlows:
     """The flow of each two neighbouring frames, (2, H, W) pixels, found one after the other when asked for.
 
@@ -60,9 +67,7 @@ class PairFlows:
     """
 
     def __init__(self, frames: torch.Tensor, pair_flow: Callable, backward: bool, report: Report | None):
-        _check_clip(frames)
-        if len(frames) < 2:
-            raise ValueError(f"Optical flow needs at least 2 frames, got {len(frames)}.")
+        check_pairs(frames)
         self.frames, self.pair_flow, self.backward, self.report = frames, pair_flow, backward, report
 
     def __len__(self) -> int:

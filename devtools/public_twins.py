@@ -13,23 +13,41 @@ FILES = {
     "choreographer_demo_motion.safetensors": "v3_sd15_mm.ckpt",
     "choreographer_demo_flow.safetensors": "flow_controlnet.ckpt",
     "choreographer_demo_image.safetensors": "v3_sd15_sparsectrl_rgb.ckpt",
-    "choreographer_demo_id.safetensors": "me.safetensors",
+    "choreographer_demo_id.safetensors": "me_00001_.safetensors",
     "choreographer_demo_uni.safetensors": "uni.ckpt",
 }
 FOLDERS = {
     "choreographer_demo_motion.safetensors": "`v3_sd15_mm.ckpt` of AnimateDiff (models/animatediff_models)",
     "choreographer_demo_flow.safetensors": "Image Conductor's `flow_controlnet.ckpt` (models/controlnet)",
     "choreographer_demo_image.safetensors": "AnimateDiff's `v3_sd15_sparsectrl_rgb.ckpt` (models/controlnet)",
-    "choreographer_demo_id.safetensors": "ID tokens as `me.safetensors` (models/embeddings): see "
-    "*train_identity*",
+    "choreographer_demo_id.safetensors": "ID tokens as `me_00001_.safetensors` (models/embeddings): see "
+    "*public_train_identity_on_photos*",
     "choreographer_demo_uni.safetensors": "Uni-ControlNet's `uni.ckpt` (models/controlnet)",
 }
 LARGER = 4  # 128 pixels of the demo's models are 512 of these
 SIDES = ("width", "height", "tile_size", "overlap", "guide_size")
+FRAMES = {("ChoreoContextWindows", "overlap")}  # by the name of a side, but a number of frames
 NUMBERS = {
     ("cfg", 3.5): 7.5,
     ("steps", 12): 50,  # of an inversion and of what samples from it
     ("learning_rate", 0.001): 0.00003,  # of a tuning on one video
+}
+# what a twin has that the demo's does not: (node class, input) -> its value, and more nodes
+OWN = {
+    "tune_on_video": {
+        ("ChoreoTuneOnVideo", "steps"): 300,
+        ("ChoreoTuneOnVideo", "save_prefix"): "my_video",
+        ("KSamplerAdvanced", "cfg"): 12.5,
+    },
+}
+MORE = {
+    "tune_on_video": {
+        "19": {
+            "class_type": "SaveLatent",
+            "inputs": {"samples": ["9", 0], "filename_prefix": "my_video"},
+            "_meta": {"title": "Keep the noise"},
+        },
+    },
 }
 NEGATIVE = "blurry, text, watermark"
 COAST = "waves break on a rocky coast, a lighthouse, evening light, photograph"
@@ -57,6 +75,7 @@ WORDS = {
     "noise_prior_ksampler": {"a green star moving up on water": COAST},
     "previous_frame_control": {},
     "refine_tiles": {"a green star moving up on water": COAST},
+    "second_pass": {"a green circle moving left on sand": COAST},
     "text_to_video": {"a red circle moving right on grass": COAST},
     "train_motion_loras": {},
     "train_motion_module": {},
@@ -67,14 +86,16 @@ WORDS = {
 
 def twin(prompt: dict, name: str) -> dict:
     """The demo's API prompt `name` for the public files; raises ValueError for words it no longer has."""
-    words = {**FILES, **WORDS[name]}
+    words, own = {**FILES, **WORDS[name]}, OWN.get(name, {})
     absent = [text for text in WORDS[name] if json.dumps(text) not in json.dumps(prompt)]
     if absent:
         raise ValueError(f"The workflow {name} has no text '{absent[0]}' to be replaced in its public twin")
-    return {
-        node: {**entry, "inputs": {key: _value(entry, key, words) for key in entry["inputs"]}}
-        for node, entry in prompt.items()
-    }
+    made = {}
+    for node, entry in prompt.items():
+        kind, keys = entry["class_type"], entry["inputs"]
+        inputs = {key: own.get((kind, key), _value(entry, key, words)) for key in keys}
+        made[node] = {**entry, "inputs": inputs}
+    return {**made, **MORE.get(name, {})}
 
 
 def _value(entry: dict, key: str, words: dict[str, str]):
@@ -85,7 +106,7 @@ def _value(entry: dict, key: str, words: dict[str, str]):
         if entry["_meta"]["title"] == "Negative prompt" and not value:
             return NEGATIVE
         return words.get(value, value)
-    if key in SIDES and isinstance(value, int):
+    if key in SIDES and isinstance(value, int) and (entry["class_type"], key) not in FRAMES:
         return value * LARGER
     return value if isinstance(value, list) else NUMBERS.get((key, value), value)
 

@@ -91,9 +91,12 @@ GROUPS = {
         "ChoreoGaussianNoisePrior",
         "ChoreoNoiseLayout",
         "ChoreoMixedNoise",
+        "RandomNoise",
+        "ChoreoFreeInitNoise",
         "ChoreoResidualNoise",
         "ChoreoNoiseToLatent",
         "LoadLatent",
+        "SaveLatent",
         "ChoreoDdimInversion",
         "ChoreoPreviousFrameSampler",
         "ChoreoAtlasGuidance",
@@ -164,6 +167,12 @@ NOISE_LAYOUTS = """## Other ways to share noise
 
 Change first: the **layout**. The noise goes into the latent, for the stock *KSampler (Advanced)* with
 *add_noise* disabled. **Steps** must be set as in the sampler."""
+SECOND_PASS = """## A second pass makes it steadier
+
+The first clip is noised again, and keeps of it what is coarse and slow; the second pass renews the rest
+(FreeInit). Both clips are saved.
+
+Change first: the **Prompt**, then **cutoff_time** of *FreeInit Noise*: lower is steadier."""
 KEYFRAMES = """## A clip between two keyframes
 
 The first and the last frame of a sprite-world clip are fixed; the model makes the frames between them. The
@@ -322,8 +331,8 @@ REFINE_TILES = """## A clip, larger
 The finished clip is enlarged by an upscaler and sampled again in tiles that agree at every step.
 
 Change first: **scale**, **denoise** (0.2 to 0.35), and with Stable Diffusion 1.5 **tile_size** 512 and
-**overlap** 64. The upscaler is any file in `models/upscale_models`; without one the clip is enlarged
-bicubic."""
+**overlap** 64. The upscaler, `realesr-animevideov3-x4.safetensors` in `models/upscale_models`, is fetched by
+`python dev.py demo`; choose any other, or delete *Load Upscale Model*: then the clip is enlarged bicubic."""
 
 IMAGE_PROMPT = """## A clip of what a picture shows
 
@@ -359,7 +368,10 @@ VIDEOBOOTH = """## VideoBooth: a picture and a sentence
 
 The picture stands for the **subject** of the prompt, and the clip looks at it, as published.
 
-Change first: the picture (with transparency around the subject), the **Prompt** and its **subject**."""
+Change first: the picture, the **Prompt** and its **subject**. Where the subject does not fill the picture,
+set **source** of *Where the subject is* to `face` or `written`. For a picture with transparency around it,
+put *Invert Mask* on its mask, connect that to the **mask** of both nodes behind the picture, and take
+`mask`."""
 TRAIN_ON_VIDEOS = """## Image prompts from your own videos
 
 A folder of videos, each with its caption as NAME.txt: key words of the captions and a detector say what the
@@ -388,6 +400,16 @@ again with another prompt. Below, the same without tuning, by attention alone.
 
 Change first: the clip, **steps** (300 to 500), the **Prompt**. With Stable Diffusion 1.5: **learning_rate**
 0.00003, 50 **steps** of sampling, **cfg** 12.5. A **save_prefix** keeps the tuning in `models/loras`."""
+TUNE_PUBLIC = """## Tune a model on a video of yours, and change what is seen
+
+300 steps on one clip. The clip is inverted to noise by the tuned model and sampled again with another prompt.
+Below, the same without tuning, by attention alone.
+
+Both are kept: the tuning as `my_video_00001_.safetensors` in `models/loras`, the noise as
+`output/my_video_00001_.latent`. Copy the latter into `input`, and *public_tuned_video* goes on from here.
+
+Change first: the clip (*Load Video* and *Get Video Components*), its **caption** in *Tune on the clip*, and
+the **Prompt**: the caption with another subject or look."""
 ATLAS = """## Paint once, see it on every frame
 
 A clip is unwrapped into pictures of its foreground and background. The ground is changed (here inverted), and
@@ -404,7 +426,8 @@ Change first: **strength** and **percents** of *Atlas Guidance*, then the **Prom
 TUNED = """## Go on with a tuning of another day
 
 The tuning and the inverted clip (*SaveLatent* after *DDIM Inversion*) are read from files, and sampled with
-another prompt.
+another prompt. Both are those of *public_tune_on_video*; its `output/my_video_00001_.latent` must be copied
+into `input`.
 
 Change first: the **file**, the latent, and the **Prompt**. Steps, scheduler and strength as when it was
 inverted."""
@@ -413,6 +436,7 @@ NOTES = {
     "control_maps_to_video": CONTROL_MAPS + DEMO,
     "previous_frame_control": PREVIOUS_FRAME + DEMO,
     "tune_on_video": TUNE,
+    "public/tune_on_video": TUNE_PUBLIC + PUBLIC.replace(",\nand from the AnimateDiff release\n", "."),
     "edit_atlas": ATLAS,
     "atlas_guidance": ATLAS_GUIDANCE + DEMO,
     "public/tuned_video": TUNED
@@ -435,6 +459,7 @@ NOTES = {
     "long_video": LONG_VIDEO + DEMO,
     "noise_prior_ksampler": NOISE_PRIOR + DEMO,
     "noise_layouts": NOISE_LAYOUTS + DEMO,
+    "second_pass": SECOND_PASS + DEMO,
     "train_motion_module": TRAIN,
     "train_motion_loras": TRAIN_LORAS,
     "train_identity": TRAIN_IDENTITY,

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..core.metrics.features import FeatureScores
 from ..core.metrics.plot import plot
-from ..core.metrics.report import mean, measure
+from ..core.metrics.report import check_measurable, mean, measure
 from .host.features import NONE, feature_folders, feature_scores
 from .host.progress import reporter
 from .inputs import text_input
@@ -117,6 +117,7 @@ class VideoMetrics(io.ComfyNode):
         cls, frames, reference=None, clip_vision=None, references=None, feature_folder=NONE, prompt=""
     ) -> io.NodeOutput:
         """Measure, and draw the curves."""
+        check_measurable(frames, reference)
         seen = feature_scores(frames, clip_vision, feature_folder, references, prompt)
         found = replace(measure(frames, reference, reporter()), features=seen)
         rating, seen = found.farneback, seen or FeatureScores(())

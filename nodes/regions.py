@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..core.refine.paste import paste
+from ..core.refine.paste import check_crops, paste, whole_masks
 from ..core.refine.regions import CropPlan, cut, match_colours, plan_region
 from .faces import CATEGORY, tracks_input
 from .host.progress import reporter
@@ -131,8 +131,10 @@ class PasteVideoRegion(io.ComfyNode):
     @classmethod
     def execute(cls, images, crops, region, feather, colour_match, mask=None) -> io.NodeOutput:
         """Paste."""
+        check_crops(images, region, crops)
+        masks = whole_masks(mask, images)
         crops = match_colours(crops, cut(images, region, reporter()), region, colour_match)
-        return io.NodeOutput(paste(images, [(region, crops)], feather, mask, reporter()))
+        return io.NodeOutput(paste(images, [(region, crops)], feather, masks, reporter()))
 
 
 NODES = [CropVideoRegion, PasteVideoRegion]

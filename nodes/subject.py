@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..core.identity.subject import subject_masks
 from ..core.identity.text_mask import BOX_THRESHOLD, masks_by_text
-from ..core.refine.boxes import parse_boxes
+from ..core.image_prompt.picture import written_boxes
 from ..core.refine.detect import detect_faces
 from .host.masks import DINO, SAM, load_masker, model_folders
 from .host.progress import reporter
@@ -59,7 +59,8 @@ class SubjectMask(io.ComfyNode):
     def execute(cls, images, boxes, grow, faces=None) -> io.NodeOutput:
         """Find it."""
         if boxes.strip():
-            found = parse_boxes(boxes, len(images), (images.shape[2], images.shape[1]))
+            given = written_boxes(boxes, len(images), (images.shape[2], images.shape[1]))
+            found = [() if box is None else (box,) for box in given]
         else:
             faces = faces or detect_faces(images, report=reporter())
             found, (width, height) = faces.boxes, faces.size

@@ -8,6 +8,7 @@ from ..core.trajectory.formats import (
     Reading,
     parse,
     read_tracks,
+    write_ati,
     write_coordinates,
     write_csv,
     write_tracks,
@@ -24,7 +25,8 @@ from .trajectory import (
     trajectories_output,
 )
 
-FORMATS = ("coordinates", "csv", "trajectories")
+WRITERS = {"coordinates": write_coordinates, "ati": write_ati, "csv": write_csv}
+FORMATS = (*WRITERS, "trajectories")
 JOINS = tuple(curve for curve in CURVES if curve != "bezier")  # points from elsewhere have no handles
 
 
@@ -92,7 +94,7 @@ class ExportTrajectories(io.ComfyNode):
             node_id="ChoreoExportTrajectories",
             display_name="Export Trajectories",
             category=CATEGORY,
-            description="Write trajectories for other packs: one point a frame, in pixels.",
+            description="Write trajectories for other packs, as points in pixels.",
             inputs=[
                 trajectories_input("What to write; camera moves are written as tracks."),
                 frames_input(SPREAD),
@@ -100,13 +102,17 @@ class ExportTrajectories(io.ComfyNode):
                 choice_input(
                     "format",
                     FORMATS,
-                    "coordinates: a JSON list of points a track, as Wan and ATI nodes take it (ATI: 121 "
-                    "frames). csv: a table. trajectories: this pack's own JSON, with its control points.",
+                    "coordinates: a JSON list of points a track, one a frame. ati: the same with 121 points "
+                    "spread evenly over the clip, as ATI and Wan's track node take it. csv: a table. "
+                    "trajectories: this pack's own JSON, with its control points.",
                 ),
             ],
             outputs=[
                 io.String.Output(display_name="text", tooltip="The trajectories in the chosen format."),
-                TRACKS.Output(display_name="tracks", tooltip="The same as TRACKS, whatever the format."),
+                TRACKS.Output(
+                    display_name="tracks",
+                    tooltip="The same as TRACKS, one point a frame, whatever the format.",
+                ),
             ],
         )
 
@@ -114,10 +120,7 @@ class ExportTrajectories(io.ComfyNode):
     def execute(cls, trajectories, frames, width, height, format) -> io.NodeOutput:
         """Sample and write."""
         found = sample(trajectories, frames, (width, height))
-        if format == "trajectories":
-            text = write_document(trajectories)
-        else:
-            text = write_csv(found) if format == "csv" else write_coordinates(found)
+        text = write_document(trajectories) if format == "trajectories" else WRITERS[format](found)
         return io.NodeOutput(text, write_tracks(found.paths, found.visible))
 
 

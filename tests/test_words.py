@@ -224,3 +224,12 @@ def test_the_readme_names_every_node_and_its_links_exist(schemas):
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         local = not target.startswith(("http:", "https:"))
         assert not local or (ROOT / target).exists() or target.startswith("docs/images/"), target
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_inputs_that_messages_begin_with_are_the_nodes_own(schemas, language):
+    for node, schema in schemas.items():
+        inputs = {entry.id for entry in schema.inputs}
+        for message in messages(help_of(node, language)):
+            named = re.match(r"([a-z_]+): ", message)
+            assert named is None or named[1] in inputs, f"{node}: {message}"

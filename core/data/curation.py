@@ -18,8 +18,8 @@ from torch import Tensor
 from ..optical_flow import dis_flow
 from ..trajectory.tracker import grid_points, track_points
 from .cut_detection import DETECTORS, find_scenes
-from .dataset import write_clip, write_index
-from .video import cover_scale, fitted, read_frames
+from .dataset import INDEX, write_clip, write_index
+from .video import UnreadableError, cover_scale, fitted, read_frames
 
 PAIRS = 48  # neighbouring frames, at most, that a scene's motion is measured on
 ALL_AS_ONE = 0.95  # share of the points that one move explains, from which on nothing but the view moves
@@ -67,11 +67,15 @@ def curate(
     """Write the clips of videos as a folder for `read_datasets`; returns how many.
 
     tracker: as `track_points`. A video's caption is read from a text file of its name beside it, if there is
-    one. Raises ValueError when no video is left.
+    one. A list of clips that is in the folder goes before the first new clip is written, so one that was
+    stopped is not taken for a whole one. Raises ValueError when no video is left, and as `find_scenes` does.
     """
     scenes, left_out = [], []
     for video in videos:
-        found = longest_scene(video, how)
+        try:
+            found = longest_scene(video, how)
+        except UnreadableError as error:
+            found = str(error)
         if isinstance(found, Scene):
             scenes.append(found)
         else:
@@ -82,6 +86,7 @@ def curate(
     if not kept:
         why = "; ".join(one["why"] for one in left_out[:3])
         raise ValueError(f"None of {len(videos)} videos can be used: {why}")
+    (folder / INDEX).unlink(missing_ok=True)
     rng = np.random.default_rng(how.seed)
     clips = [_clip(folder, f"{number:05}", scene, how, rng, tracker) for number, scene in enumerate(kept)]
     write_index(folder, how.size, clips, left_out)
@@ -90,7 +95,10 @@ def curate(
 
 
 def longest_scene(video: Path, how: Curation) -> Scene | str:
-    """The longest scene of a video with its motion, or why it cannot be used."""
+    """The longest scene of a video with its motion, or why it cannot be used.
+
+    Raises UnreadableError, a ValueError, for a file that cannot be read, and as `find_scenes` does.
+    """
     first = next(read_frames(video), None)
     if first is None:
         return "has no frames"

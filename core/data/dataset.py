@@ -29,9 +29,14 @@ NEEDED = ("name", "kind", "caption")  # of each clip
 def write_clip(
     folder: Path, name: str, images: np.ndarray, paths: torch.Tensor, visible: torch.Tensor
 ) -> None:
-    """Write one clip: images (F, H, W, 3) uint8 RGB, paths (N, F, 2), visible (N, F)."""
+    """Write one clip: images (F, H, W, 3) uint8 RGB, paths (N, F, 2), visible (N, F).
+
+    Frames of a clip of that name that was there are gone. Raises OSError for what cannot be written.
+    """
     own = folder / name
     own.mkdir(parents=True, exist_ok=True)
+    for old in own.glob("*.png"):
+        old.unlink()
     for number, image in enumerate(images):
         if not cv2.imwrite(str(own / f"{number:04}.png"), image[..., ::-1]):
             raise OSError(f"Could not write frame {number} of {own}")

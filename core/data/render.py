@@ -16,15 +16,15 @@ class Clip:
     """A drawn clip with its ground truth; N sprites, F frames, lengths in pixels of this frame size.
 
     images (F, H, W, 3) float32 0..1; tracks (N, F, 2) sprite centres, x then y; masks (N, F, H, W) bool,
-    visible part; visible (N, F) bool; flow (F-1, 2, H, W) float32, dx then dy from frame t to t+1; caption;
-    identities (N,).
+    visible part; visible (N, F) bool; flow (F-1, 2, H, W) float32, dx then dy from frame t to t+1, None where
+    it was not asked for; caption; identities (N,).
     """
 
     images: np.ndarray
     tracks: np.ndarray
     masks: np.ndarray
     visible: np.ndarray
-    flow: np.ndarray
+    flow: np.ndarray | None
     caption: str
     identities: tuple
 
@@ -104,8 +104,8 @@ class Renderer:
         return rgb
 
 
-def render(scene, height=SIZE, width=SIZE, report=None):
-    """Draw the whole clip with its ground truth.
+def render(scene, height=SIZE, width=SIZE, report=None, with_flow=True):
+    """Draw the whole clip with its ground truth, flow only `with_flow`.
 
     Returns `Clip`; `report(done, total)` is called after each frame.
     """
@@ -116,7 +116,6 @@ def render(scene, height=SIZE, width=SIZE, report=None):
         if report:
             report(t + 1, scene.frames)
     owners = np.stack([owner for _, owner in drawn])
-    flow = [renderer.flow(t, owners[t]) for t in range(scene.frames - 1)]
     masks = np.stack([owners == i for i in range(len(scene.sprites))])
     tracks = np.stack([[renderer.to_frame(s.path[t], t) for t in range(scene.frames)] for s in scene.sprites])
     return Clip(
@@ -124,10 +123,18 @@ def render(scene, height=SIZE, width=SIZE, report=None):
         tracks=tracks.astype(np.float32),
         masks=masks,
         visible=masks.any(axis=(2, 3)),
-        flow=np.stack(flow) if flow else np.zeros((0, 2, height, width), np.float32),
+        flow=_flow(renderer, owners) if with_flow else None,
         caption=scene.caption,
         identities=tuple(s.identity for s in scene.sprites),
     )
+
+
+def _flow(renderer, owners):
+    """Exact flow (F - 1, 2, H, W) of a clip, given its owners (F, H, W)."""
+    flow = np.zeros((len(owners) - 1, 2, *owners.shape[1:]), np.float32)
+    for t in range(len(flow)):
+        flow[t] = renderer.flow(t, owners[t])
+    return flow
 
 
 def render_images(scene, height=SIZE, width=SIZE, frames=None):

@@ -18,11 +18,12 @@ import torch
 
 from ..refine.boxes import Box, boxes_of_masks, union
 from ..refine.detect import FaceDetector
-from .video import read_frames
+from .video import UnreadableError, read_frames
 
 DATASET = "dataset.jsonl"
 ANYTHING = "*"  # label of a find that may be any subject
 FACE = "face"
+UNREADABLE = "unreadable"
 EVERY = 10  # frames from one that is looked at to the next
 KEYWORDS = """person = person, face: man, woman, person, boy, girl, child
 dog = dog: dog, dogs, puppy
@@ -106,21 +107,49 @@ def face_finder(threshold: float) -> Finder:
 
 
 def mask_finder(folder: Path) -> Finder:
-    """Masks: a video or picture of each clip's name in `folder`, white on the subject."""
+    """Masks: a video or picture of each clip's name in `folder`, white on the subject.
+
+    The finder raises ValueError for a mask of another size than its clip, for a video of masks that ends
+    before it (a picture is the mask of all frames), and for one that cannot be read.
+    """
     masks: dict[str, list[np.ndarray]] = {}
 
-    def find(path: Path, number: int, _frame: np.ndarray) -> list[Found]:
+    def find(path: Path, number: int, frame: np.ndarray) -> list[Found]:
         if path.stem not in masks:
             masks.clear()  # of the clip before
-            files = sorted(Path(folder).glob(f"{path.stem}.*"))
-            masks[path.stem] = [m[..., :3].max(-1) for m in read_frames(files[0])] if files else []
+            masks[path.stem] = _masks_of(path, Path(folder))
         own = masks[path.stem]
         if not own:
             return []
-        rows = boxes_of_masks(torch.from_numpy(own[min(number, len(own) - 1)][None] / 255.0))[0]
+        mask = _mask_of(path, number, own, frame.shape[:2])
+        rows = boxes_of_masks(torch.from_numpy(mask[None] / 255.0))[0]
         return [Found(ANYTHING, 1.0, union(rows))] if len(rows) else []
 
     return find
+
+
+def _masks_of(path: Path, folder: Path) -> list[np.ndarray]:
+    """The masks of a clip, (H, W) each; none where the folder has no file of its name."""
+    files = sorted(file for file in folder.iterdir() if file.stem == path.stem and file.is_file())
+    try:
+        return [mask[..., :3].max(-1) for mask in read_frames(files[0])] if files else []
+    except UnreadableError as error:
+        raise UnreadableError(f"the mask {error}") from error
+
+
+def _mask_of(path: Path, number: int, own: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """The mask of frame `number`, which has the `shape` (H, W), of the clip's `own`."""
+    if 1 < len(own) <= number:
+        raise ValueError(
+            f"The mask of '{path.name}' has {len(own)} frames, the clip more than {number}; give both as many"
+        )
+    mask = own[min(number, len(own) - 1)]
+    if mask.shape != shape:
+        size = f"{mask.shape[1]}x{mask.shape[0]}"
+        raise ValueError(
+            f"The mask of '{path.name}' is {size}, the clip {shape[1]}x{shape[0]}; give both one size"
+        )
+    return mask
 
 
 def known_finder() -> Finder:
@@ -183,27 +212,41 @@ def make_dataset(
     """Write `dataset.jsonl` into `folder`, a line for each clip with caption, subject and a box.
 
     A video's caption is the text file of its name beside it. Returns how many clips were kept and why others
-    were not. Raises ValueError for `every` below 1.
+    were not, those that are no videos or break off among them. Raises ValueError for `every` below 1, and
+    what the finder raises.
     """
     if every < 1:
         raise ValueError(f"every is {every}, expected 1 or more frames")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    counts = {"kept": 0, "no caption": 0, "no key word": 0, "no box": 0}
+    counts = {"kept": 0, "no caption": 0, "no key word": 0, "no box": 0, UNREADABLE: 0}
     part = folder / f"{DATASET}.part"
     try:
         with part.open("w", encoding="utf-8") as file:
             for video in map(Path, videos):
-                found = _entry(video, subjects, finder, every)
-                counts["kept" if isinstance(found, Entry) else found] += 1
-                if isinstance(found, Entry):
+                why, told, found = _looked_at(video, subjects, finder, every)
+                counts[why] += 1
+                if found is not None:
                     file.write(json.dumps(asdict(found)) + "\n")
-                report(f"{video.name}: {found if isinstance(found, str) else f'{len(found.boxes)} boxes'}")
+                report(f"{video.name}: {told}")
         part.replace(folder / DATASET)
     except BaseException:  # the user's interrupt as well
         part.unlink(missing_ok=True)
         raise
     return counts
+
+
+def _looked_at(
+    video: Path, subjects: tuple[Subject, ...], finder: Finder, every: int
+) -> tuple[str, str, Entry | None]:
+    """What a video counts as, what is said of it, and its entry or None."""
+    try:
+        found = _entry(video, subjects, finder, every)
+    except UnreadableError as error:
+        return UNREADABLE, f"{UNREADABLE}, {error}", None
+    if isinstance(found, str):
+        return found, found, None
+    return "kept", f"{len(found.boxes)} boxes", found
 
 
 def _entry(video: Path, subjects: tuple[Subject, ...], finder: Finder, every: int) -> Entry | str:

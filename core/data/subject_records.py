@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -99,15 +100,22 @@ def read_records(
 ) -> Iterator[Record]:
     """The clips of a data set, their first `frames` frames at `size` (width, height), with pictures.
 
-    Clips with fewer frames are left out. The pictures come from frames with a box, in turn.
+    Clips with fewer frames are left out; at the end one line of the log names them. The pictures come from
+    frames with a box, in turn. Raises ValueError for a data set or a clip that cannot be read.
     """
-    rng = np.random.default_rng(seed)
+    rng, kept, short = np.random.default_rng(seed), 0, []
     for entry in read_dataset(path):
         clip = [fitted(frame, size) for frame in islice(read_frames(entry.video), frames)]
         if len(clip) == frames:
             images = np.stack(clip).astype(np.float32) / 255
             about = {"text": entry.text, "word": entry.word, "subject": entry.subject}
+            kept += 1
             yield Record(images, _views(entry, rng, variants), about)
+        else:
+            short.append(Path(entry.video).name)
+    if short:
+        told = "%d of %d clips have fewer than %d frames and are left out: %s"
+        logging.warning(told, len(short), kept + len(short), frames, ", ".join(short))
 
 
 def _views(entry: Entry, rng, variants: int) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,11 @@ import numpy as np
 
 PICTURES = {".webp", ".gif", ".apng", ".png"}
 VIDEOS = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", *PICTURES}
+BROKEN = (OSError, SyntaxError, LookupError, ValueError, struct.error)  # what Pillow says of broken files
+
+
+class UnreadableError(ValueError):
+    """A file in which there is no video or picture, or one that breaks off; the message names it."""
 
 
 def find_videos(*places: str | Path) -> list[Path]:
@@ -31,8 +37,8 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """Frames start, start + step, ... before `end` of a file, each (H, W, 3) uint8 RGB, one at a time.
 
-    A video that says that it is to be turned is turned. Raises ValueError for a file in which there is no
-    picture to read.
+    A video that says that it is to be turned is turned. Raises UnreadableError, a ValueError, for a file in
+    which there is no picture to read, or at the frame from which on it is damaged.
     """
     frames = _pictures(Path(path)) if Path(path).suffix.lower() in PICTURES else _video(Path(path))
     return islice(frames, start, end, step)
@@ -44,23 +50,23 @@ def _video(path: Path) -> Iterator[np.ndarray]:
     try:
         with av.open(str(path)) as video:
             if not video.streams.video:
-                raise ValueError(f"'{path.name}' has no video in it")
+                raise UnreadableError(f"'{path.name}' has no video in it")
             for frame in video.decode(video.streams.video[0]):
                 turns = getattr(frame, "rotation", 0) // 90 % 4  # counter-clockwise; a telephone held upright
                 yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
     except av.error.FFmpegError as error:
-        raise ValueError(f"'{path.name}' is no video that can be read: {error}") from error
+        raise UnreadableError(f"'{path.name}' is no video that can be read: {error}") from error
 
 
 def _pictures(path: Path) -> Iterator[np.ndarray]:
-    from PIL import Image, ImageSequence, UnidentifiedImageError
+    from PIL import Image, ImageSequence
 
     try:
         with Image.open(path) as picture:
             for frame in ImageSequence.Iterator(picture):
                 yield np.asarray(frame.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"'{path.name}' is no picture that can be read") from error
+    except BROKEN as error:
+        raise UnreadableError(f"'{path.name}' is no picture that can be read: {error}") from error
 
 
 def fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -51,7 +51,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 def subject_masks(
     images: Tensor,
-    boxes: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray | Sequence[Box]],
     grow: float = 1.0,
     report: Callable[[int, int], None] | None = None,
 ) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..motion.attach import Attachment
 from ..motion.shared_norm import resblock_norms, share, share_norms
 from ..motion.sites import find_sites
-from .attention import Picture, mixed
+from .attention import DIVIDED, Picture, mixed
 from .network import ImagePrompt, ImagePromptConfig, Place, PlaceWeights
 from .positions import picture_positions, token_grid, video_positions
 
@@ -167,7 +167,7 @@ class _Hooks:
         return key[:, :1] if self.replaces else key
 
     def on_value(self, _layer, inputs, output):
-        """The frames' values: now everything for the attention is there."""
+        """The frames' values: now everything is there. Raises ValueError where queries are others."""
         own, state = self.weights.frame, self.state
         if not state.active:
             return None
@@ -175,6 +175,8 @@ class _Hooks:
         if state.capture is not None:
             self._capture(inputs[0], value)
         if self.replaces:
+            if self.query.shape[:2] != value.shape[:2]:
+                raise ValueError(DIVIDED)
             self.result = self._attention(value)
             value = value[:, :1]
         self.query = self.key = None

@@ -16,6 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+DIVIDED = (
+    "Another node divides or merges the tokens of the self-attention (HyperTile, Token Merging); connect the "
+    "model from before that node"
+)
+
 
 class Picture(NamedTuple):
     """Keys and values of one picture at one layer: T_I x C each."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..refine.boxes import Box, boxes_of_masks, parse_boxes, union
 
 ENCODER_SIZE = 224  # pixels a side that CLIP's picture encoders take
+NO_MASK = (64, 64)  # height and width of the mask of one value that ComfyUI gives an opaque picture
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def _cover(image: Tensor, mask: Tensor | None) -> tuple[Tensor | None, str]:
     height, width = image.shape[:2]
     covers, said = (image[..., 3], ", transparency white") if image.shape[2] == 4 else (None, "")
     if mask is not None:
+        if tuple(mask.shape) == NO_MASK != (height, width) and bool((mask == mask[0, 0]).all()):
+            raise ValueError(
+                "The mask says nothing: 'Load Image' gives one of 64x64 where a picture has no transparency; "
+                "paint one ('Open in MaskEditor'), or take the mask away"
+            )
         if tuple(mask.shape) != (height, width):
             raise ValueError(
                 f"The mask is {mask.shape[-1]}x{mask.shape[-2]}, its picture is {width}x{height}; they must "

@@ -30,44 +30,51 @@ class FlowRating:
 
 
 class Rated:
-    """Flows, gone through once, that are rated meanwhile; only the length of each pixel's flow is kept.
+    """Flows, gone through once, that are rated meanwhile; only two numbers of each pair are kept.
 
-    flow: (F - 1, 2, H, W), or anything that has a length and gives (2, H, W) a pair, in pixels.
+    flow: (F - 1, 2, H, W), or anything that has a length and gives (2, H, W) a pair, in pixels; going through
+    it raises ValueError for another shape.
     """
 
     def __init__(self, flow: torch.Tensor | PairFlows):
         """Nothing is rated yet."""
-        self.flow, self.length = flow, torch.zeros(0)
+        self.flow, self.size = flow, (0, 0)
+        self.sums: list[float] = []  # of each pair the sum of the pixels' lengths
+        self.largest: list[float] = []  # and the largest of them
 
     def __len__(self) -> int:
         return len(self.flow)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        for number, pair in enumerate(self.flow):
+        self.sums, self.largest = [], []
+        for pair in self.flow:
             if pair.ndim != 3 or len(pair) != 2:
                 shape = (len(self), *pair.shape)
                 raise ValueError(f"Flow is {shape}, expected (frames - 1, 2, height, width).")
-            if number == 0:
-                self.length = torch.empty(len(self), *pair.shape[1:], dtype=torch.float64)
-            self.length[number] = pair.double().norm(dim=0)
+            length = pair.double().norm(dim=0)
+            self.size = tuple(length.shape)
+            self.sums.append(float(length.sum()))
+            self.largest.append(float(length.max()))
             yield pair
 
     def rating(self) -> FlowRating:
-        """The rating of what was gone through."""
-        length = self.length  # F-1 H W
-        mean = float(length.mean())
-        largest = float(length.max())
+        """The rating of what was gone through; raises ValueError for nothing."""
+        total, largest, pixels = math.fsum(self.sums), max(self.largest), math.prod(self.size)
+        mean = total / (len(self.sums) * pixels)
         return FlowRating(
-            total_px=float(length.sum()),
+            total_px=total,
             mean_px=mean,
-            mean_over_diagonal=100 * mean / math.hypot(*length.shape[-2:]),
+            mean_over_diagonal=100 * mean / math.hypot(*self.size),
             mean_over_max=100 * mean / largest if largest > 0 else 0.0,
-            per_frame=tuple(length.mean(dim=(1, 2)).tolist()),
+            per_frame=tuple(each / pixels for each in self.sums),
         )
 
 
 def flow_rating(flow: torch.Tensor | PairFlows) -> FlowRating:
-    """Rate a flow as `Rated` takes it; the published rating is that of Farneback's."""
+    """Rate a flow as `Rated` takes it; the published rating is that of Farneback's.
+
+    Raises ValueError for a flow of another shape.
+    """
     rated = Rated(flow)
     for _ in rated:
         pass

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ..optical_flow import Report, dis_pairs, farneback_pairs
+from ..optical_flow import Report, check_dis, check_pairs, dis_pairs, farneback_pairs
 from .features import FeatureScores
 from .jitter import clip_jitter
 from .motion import FlowRating, Rated, flow_rating
@@ -85,6 +85,14 @@ def _plain(value):
     return round(value, 6) if math.isfinite(value) else None
 
 
+def check_measurable(frames: torch.Tensor, reference: torch.Tensor | None) -> None:
+    """Raise ValueError for what `measure` refuses, before any work."""
+    if reference is not None:
+        check_pair(frames, reference)
+    check_dis(frames)
+    check_pairs(frames)
+
+
 def measure(
     frames: torch.Tensor, reference: torch.Tensor | None = None, report: Report | None = None
 ) -> ClipReport:
@@ -94,8 +102,7 @@ def measure(
     clip's own (DIS both ways). report(done, total): called after each pair of frames, in all passes; it may
     raise to stop.
     """
-    if reference is not None:
-        check_pair(frames, reference)
+    check_measurable(frames, reference)
     steps = len(frames) - 1
 
     def stage(first: int, last: int | None = None) -> Report | None:

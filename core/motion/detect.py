@@ -10,7 +10,7 @@ from torch import Tensor
 SITE = re.compile(
     r"(?:^|\.)(?P<site>(?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(?P<rest>.+)$"
 )
-_LORA = re.compile(r"lora(?:_[AB]|\.(?:up|down)|_(?:up|down))\.")
+_LORA = re.compile(r"lora(?:_[AB]|(?:_linear_layer)?\.(?:up|down)|_(?:up|down))\.")
 
 TITLES = {
     "animatediff": "an AnimateDiff motion module",

@@ -12,7 +12,9 @@ from typing import Protocol
 
 from torch import nn
 
-from .attach import Attachment
+from .attach import Attachment, MotionState, attach
+from .model import MotionModel
+from .sites import find_sites
 
 
 class Clips(Protocol):
@@ -60,6 +62,15 @@ def share(module: nn.Module, names: Sequence[str], state: Clips) -> Attachment:
         handles.append(norm.register_forward_pre_hook(_gather(state)))
         handles.append(norm.register_forward_hook(_scatter))
     return Attachment(handles)
+
+
+def attach_motion(model: MotionModel, unet: nn.Module, state: MotionState) -> list[Attachment]:
+    """`attach` to the sites of a UNet, with shared norms where the module was trained with them.
+
+    Raises ValueError, before any hook is set, for a module that is made for another UNet.
+    """
+    found = [attach(model, find_sites(unet, model.config.mid_block), state)]
+    return [*found, share_norms(unet, state)] if model.config.shared_norm else found
 
 
 def _gather(state: Clips):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .client import Server, complete
+from .schedule import ANOTHER_KEY
 
 REFINE, DECOMPOSE = "refine", "decompose"
 TASKS = (REFINE, DECOMPOSE)
@@ -143,9 +144,10 @@ def schedule_text(prompts: list[str]) -> str:
 
 
 def _plain(prompt: str) -> str:
-    """A prompt that the schedule reads as it is: one that begins with a quote is put in quotes."""
+    """A prompt that the schedule reads as it is: in quotes where it would be read otherwise."""
     escaped = prompt.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"' if prompt.startswith('"') or prompt.endswith(",") else prompt
+    quoted = prompt.startswith('"') or prompt.endswith(",") or ANOTHER_KEY.search(prompt)
+    return f'"{escaped}"' if quoted else prompt
 
 
 def kept(answer: str, mark: str) -> str | None:

@@ -17,6 +17,8 @@ _KEY = re.compile(
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*,?\s*')
 _NUMBER = re.compile(r"\s*(\d+)\s*:\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*")
 _WEIGHT = re.compile(r"\d+\.?\d*|\.\d+")
+# in a text without quotes; 16:9 is none
+ANOTHER_KEY = re.compile(r',\s*("?(?:\d+(?:\.\d+)?%|\d+)"?\s*(?:\[[^\]]*\]\s*)?:)(?!\d)')
 
 
 @dataclass(frozen=True)
@@ -34,53 +36,61 @@ class Key:
     line: int = field(default=0, compare=False)
 
 
-def parse_prompts(text: str, frames: int | None = None) -> tuple[Key, ...]:
+def parse_prompts(text: str, frames: int | None = None, title: str = "Prompt schedule") -> tuple[Key, ...]:
     """Read prompts keyed to frames, sorted by frame: one `frame: text` a line, or `"0": "text", "8": "text"`.
 
     `50%: text` is in the middle of a clip of `frames` frames; `8 [hold, 1.2]: text` gives the key an easing
-    and a weight. Empty lines and lines that start with # are skipped. Raises ValueError with the line number
-    for anything else.
+    and a weight. Empty lines and lines that start with # are skipped. Raises ValueError with `title` and the
+    line number for anything else, and for a second key in a text without quotes.
     """
     keys: list[Key] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
-            keys += _prompts_of_line(line, number, frames)
-    return _in_order(keys, "Prompt schedule", "0: a red ball")
+            keys += _prompts_of_line(line, number, frames, f"{title} line {number}")
+    return _in_order(keys, title, "0: a red ball")
 
 
-def _prompts_of_line(line: str, number: int, frames: int | None) -> list[Key]:
+def _prompts_of_line(line: str, number: int, frames: int | None, where: str) -> list[Key]:
     keys, position = [], 0
     while position < len(line.rstrip()):
         head = _KEY.match(line, position)
         if head is None:
             raise ValueError(
-                f"Prompt schedule line {number}: expected 'frame: text' as in '0: a red ball', "
-                f"got '{line[position:].strip()}'"
+                f"{where}: expected 'frame: text' as in '0: a red ball', got '{line[position:].strip()}'"
             )
-        frame, rest = _frame(head["at"], number, frames), line[head.end() :]
-        weight, easing = _options(head["options"] or "", number)
+        frame, rest = _frame(head["at"], where, frames), line[head.end() :]
+        weight, easing = _options(head["options"] or "", where)
         quoted = _QUOTED.match(rest)
-        if quoted is None and not rest.strip(' ,\t"'):
-            raise ValueError(
-                f'Prompt schedule line {number}: frame {frame} has no text; write {frame}: "" for none'
-            )
+        if quoted is None:
+            _check_unquoted(rest, frame, where)
         value = rest.strip().rstrip(",") if quoted is None else re.sub(r"\\(.)", r"\1", quoted[1])
         keys.append(Key(frame, value, weight, easing, number))
         position = len(line) if quoted is None else head.end() + quoted.end()
     return keys
 
 
-def _frame(at: str, number: int, frames: int | None) -> int:
+def _check_unquoted(text: str, frame: int, where: str) -> None:
+    """Raise ValueError where the text of a key, the rest of its line, is none, or holds another key."""
+    if not text.strip(' ,\t"'):
+        raise ValueError(f'{where}: frame {frame} has no text; write {frame}: "" for none')
+    another = ANOTHER_KEY.search(text)
+    if another is not None:
+        raise ValueError(
+            f"{where}: '{another[1]}' looks like another key; begin a line with it, or put texts in quotes"
+        )
+
+
+def _frame(at: str, where: str, frames: int | None) -> int:
     """Frame of a key: a number, or a percentage of the clip."""
     if not at.endswith("%"):
         return int(at)
     share = float(at[:-1]) / 100
     if frames is None or share > 1:
-        raise ValueError(f"Prompt schedule line {number}: {at} is not a place in the clip, 0% to 100%")
+        raise ValueError(f"{where}: {at} is not a place in the clip, 0% to 100%")
     return int(share * (frames - 1) + 0.5)
 
 
-def _options(text: str, number: int) -> tuple[float, str]:
+def _options(text: str, where: str) -> tuple[float, str]:
     """Weight and easing from what stands in brackets."""
     weight, easing = 1.0, ""
     for word in filter(None, (part.strip() for part in text.split(","))):
@@ -90,8 +100,7 @@ def _options(text: str, number: int) -> tuple[float, str]:
             weight = float(word)
         else:
             raise ValueError(
-                f"Prompt schedule line {number}: '{word}' is neither a weight such as 1.2 nor one of "
-                f"{', '.join(EASINGS)}"
+                f"{where}: '{word}' is neither a weight such as 1.2 nor one of {', '.join(EASINGS)}"
             )
     return weight, easing
 

@@ -30,7 +30,7 @@ def paste(
     each frame that changes, may raise to stop. Raises ValueError for crops or masks of another size.
     """
     for region, crops in parts:
-        _check_crops(images, region, crops)
+        check_crops(images, region, crops)
     masks = whole_masks(masks, images)
     result = images.clone()
     changed = sorted({frame for region, _ in parts for frame in region.frames})
@@ -56,7 +56,8 @@ def whole_masks(masks: Tensor | None, images: Tensor) -> Tensor | None:
     return masks.expand(len(images), -1, -1)
 
 
-def _check_crops(images: Tensor, region: Region, crops: Tensor) -> None:
+def check_crops(images: Tensor, region: Region, crops: Tensor) -> None:
+    """Raise ValueError unless crops (n, h, w, C) are those of a region of images (F, H, W, C)."""
     check_images(images, region)
     wanted = (len(region.corners), region.work[1], region.work[0], images.shape[3])
     if tuple(crops.shape) != wanted:

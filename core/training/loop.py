@@ -119,7 +119,8 @@ class Trainer:
     def run(self):
         """Train to the end of the plan or until `stop`; returns self.
 
-        What was learnt is kept, too, when something raises in mid-step, as a host's interrupt does.
+        What was learnt is kept, too, when something raises in mid-step, as a host's interrupt does. Raises
+        ValueError for a loss or a gradient that is not finite.
         """
         started, first = time.monotonic(), self.step
         if first:  # so that whoever shows losses has those of the earlier run, even if nothing is left to do
@@ -165,12 +166,25 @@ class Trainer:
         loss.backward()
         if self.accelerator:
             self._average_gradients()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip)
+        size = torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip)
+        value = loss.item()
+        self._check_finite(value, float(size))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         decay = min(self.plan.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
-        return loss.item()
+        return value
+
+    def _check_finite(self, loss, gradient):
+        """Raise ValueError before a step that would turn all weights into no numbers."""
+        if math.isfinite(loss) and math.isfinite(gradient):
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        raise ValueError(
+            f"Step {self.step + 1} has a loss of {loss:.4g} and a gradient of {gradient:.4g}, from which "
+            "nothing can be learnt: lower the learning rate, or look whether a clip's latents hold values "
+            "that are no numbers (a VAE in fp16 can make them). What was learnt before is kept."
+        )
 
     def _average_gradients(self):
         """Give every process the mean gradient.

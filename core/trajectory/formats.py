@@ -1,8 +1,8 @@
 """Trajectories from and to what other packs and programs use: coordinate strings, CSV, TRACKS.
 
 A coordinate string is JSON, `[[{"x": 1, "y": 2}, ...], ...]`: a list of points a track, in pixels; one track
-alone may come unwrapped; ATI and Wan use the same with one point a frame, 121 of them for ATI. TRACKS is a
-dictionary with `track_path` (F, N, 2) in pixels and `track_visibility` (F, N).
+alone may come unwrapped. Of ATI and Wan's track node it has 121 points a track, spread evenly over a clip of
+any length. TRACKS is a dictionary with `track_path` (F, N, 2) in pixels and `track_visibility` (F, N).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from .document import read_document
 from .sample import Sampled
@@ -23,6 +24,9 @@ from .track import Point, Track, Trajectories, check_choice, check_number
 UNITS = ("pixels", "percent", "fraction")
 COLUMNS = {2: ("x", "y"), 3: ("track", "x", "y"), 4: ("track", "frame", "x", "y")}
 COLUMNS[5] = (*COLUMNS[4], "visible")
+HIDDEN = ("0", "0.0", "false", "")  # in a column of what is seen
+BYTE_ORDER_MARK = "\ufeff"
+ATI_POINTS = 121
 DIGITS = 4  # of written coordinates
 
 
@@ -60,6 +64,7 @@ def parse(text: str, reading: Reading | None = None) -> Trajectories:
     touch the pack's own JSON. Raises ValueError that names the track and key it cannot take.
     """
     reading = reading or Reading()
+    text = text.lstrip(BYTE_ORDER_MARK)
     if not text.strip():
         return Trajectories()
     if text.lstrip()[0] not in "[{":
@@ -121,7 +126,8 @@ def read_csv(text: str, reading: Reading) -> tuple[Track, ...]:
 
     Lines of one track may stand anywhere; a frame, where given, is kept as the key's frame.
     """
-    rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].lstrip().startswith("#")]
+    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    rows = [row for row in rows if not row[0].lstrip().startswith("#")]
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if {"x", "y"} <= set(header):
         rows = rows[1:]
@@ -138,7 +144,7 @@ def read_csv(text: str, reading: Reading) -> tuple[Track, ...]:
             raise ValueError(f"CSV row {number} has {len(row)} cells, expected {len(header)}")
         cells = dict(zip(header, row, strict=True))
         point = {what: _cell(number, what, cells[what]) for what in ("x", "y", "frame") if what in cells}
-        point["visible"] = cells.get("visible", "1").strip().lower() not in ("0", "false", "")
+        point["visible"] = cells.get("visible", "1").strip().lower() not in HIDDEN
         tracks.setdefault(cells.get("track", "1").strip(), []).append(point)
     return tuple(reading.track(name, points) for name, points in tracks.items())
 
@@ -189,18 +195,28 @@ def write_tracks(paths: Tensor, visible: Tensor) -> dict:
 
 def write_coordinates(sampled: Sampled) -> str:
     """A coordinate string: one point a frame, pixels, a list a track."""
-    tracks = [[{"x": x, "y": y} for x, y in path] for path in _rounded(sampled)]
-    return json.dumps(tracks)
+    return _coordinates(sampled.paths)
+
+
+def write_ati(sampled: Sampled) -> str:
+    """A coordinate string of 121 points a track, at even times from the first frame to the last."""
+    paths = sampled.paths.transpose(1, 2)
+    spread = interpolate(paths, ATI_POINTS, mode="linear", align_corners=True) if len(paths) else paths
+    return _coordinates(spread.transpose(1, 2))
 
 
 def write_csv(sampled: Sampled) -> str:
     """CSV with a header: track, frame, x and y in pixels, visible."""
     lines = [",".join(COLUMNS[5])]
     shown = sampled.visible.int().tolist()
-    for number, (path, seen) in enumerate(zip(_rounded(sampled), shown, strict=True), 1):
+    for number, (path, seen) in enumerate(zip(_rounded(sampled.paths), shown, strict=True), 1):
         lines += [f"{number},{i},{x},{y},{seen[i]}" for i, (x, y) in enumerate(path)]
     return "\n".join(lines) + "\n"
 
 
-def _rounded(sampled: Sampled) -> list:
-    return [[[round(v, DIGITS) for v in xy] for xy in path] for path in sampled.paths.tolist()]
+def _coordinates(paths: Tensor) -> str:
+    return json.dumps([[{"x": x, "y": y} for x, y in path] for path in _rounded(paths)])
+
+
+def _rounded(paths: Tensor) -> list:
+    return [[[round(v, DIGITS) for v in xy] for xy in path] for path in paths.tolist()]

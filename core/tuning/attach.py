@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..image_prompt.attach import Block, find_blocks
-from ..image_prompt.attention import attend, chained
+from ..image_prompt.attention import DIVIDED, attend, chained
 from ..motion.attach import Attachment
 from ..motion.shared_norm import share_norms
 from .network import PlaceTuning, VideoTuning
@@ -128,9 +128,11 @@ class _Hooks:
         return output[:, :1]
 
     def on_value(self, _layer, _inputs, output):
-        """Now everything for the attention is there."""
+        """Now everything for the attention is there. Raises ValueError for frames that are divided."""
         if not self._replaces():
             return None
+        if len(self.query) != len(output):
+            raise ValueError(DIVIDED)
         state, heads = self.state, self.block.attn1.heads
         result = sparse_causal(self.query, self.key, output, state.frames, heads)
         if state.causal < 1:

@@ -68,6 +68,17 @@ def dataset_folder(name: str) -> Path | None:
     return None if name == NO_DATASET else Path(root) / name
 
 
+def check_lengths(folder: Path | None, frames: int) -> None:
+    """Raise ValueError where a clip of a folder has fewer frames than are asked for."""
+    for entry in read_index(folder)["clips"] if folder else ():
+        found = len(list((folder / entry["name"]).glob("*.png")))
+        if found < frames:
+            raise ValueError(
+                f"Clip '{entry['name']}' of '{folder.name}' has {found} frames, frames is {frames}: ask for "
+                "no more, or curate longer clips"
+            )
+
+
 def all_captions(footage: list[Footage], folder: Path | None) -> list[str]:
     """The captions of all clips."""
     texts = [text for part in footage for text in part.texts]

@@ -22,6 +22,7 @@ from ...core.motion.sites import find_sites
 
 IMAGE_ATTENTION, TUNING = "choreo_image_attention", "choreo_tuning"  # begin the keys of a model's additions
 SELF_ATTENTION = (IMAGE_ATTENTION, TUNING)  # those that replace the self-attention
+SCHEDULE_FRAMES = "choreo_frames"  # key in a conditioning's dict: frames of the prompt schedule that made it
 PART = "choreo_part"  # in transformer_options: first frame and length of the clip that latents are a part of
 TILE = "choreo_tile"  # in transformer_options: side, in latents, of the tiles that a clip is sampled in
 
@@ -87,9 +88,10 @@ class HookRun:
             self._attachments.pop().remove()
 
     def sample(self, executor, noise, *args, **kwargs):
-        """OUTER_SAMPLE wrapper: leave the UNet clean however sampling ends."""
+        """OUTER_SAMPLE wrapper: check the prompts, and leave the UNet clean however sampling ends."""
         guider = executor.class_obj
         try:
+            check_conditioning(noise.shape[0], guider.conds)
             self.begin(noise, guider)
             return executor(noise, *args, **kwargs)
         finally:
@@ -125,6 +127,23 @@ def frame_index(batch: int, transformer_options: dict) -> Sequence[int]:
             "frames; nodes that split or tile the batch inside the sampler do not work with motion modules"
         )
     return range(frames) if window is None else window.index_list
+
+
+def check_conditioning(frames: int, conds: dict) -> None:
+    """Raise ValueError when a prompt schedule was made for a clip of another length."""
+    for cond in (cond for group in conds.values() for cond in group):
+        made_for = cond.get(SCHEDULE_FRAMES, frames)
+        if made_for != frames:
+            raise ValueError(
+                f"The prompt schedule has {made_for} frames, the latent has {frames}: "
+                "set the same number in both"
+            )
+
+
+def check_prompts(executor, noise, *args, **kwargs):
+    """OUTER_SAMPLE wrapper for a model without hooks of its own: the same check of the prompts."""
+    check_conditioning(noise.shape[0], executor.class_obj.conds)
+    return executor(noise, *args, **kwargs)
 
 
 def as_part(model: ModelPatcher, first: int, count: int) -> ModelPatcher:

@@ -22,7 +22,7 @@ from ...core.training.loop import Plan
 from .identity import EMBEDDINGS, apply_id_tokens, own_tokenizer
 from .progress import check_interrupt
 from .training import HostFamily, check_model, curve, own_copy, reporter
-from .training_runs import asked, drop_run, numbered_path, precision, run_folder
+from .training_runs import asked, check_prefix, drop_run, numbered_path, precision, run_folder
 
 POOL = 800  # variations that are made at most: a batch of four for VCD's 200 steps
 CHUNK = 16  # pictures encoded together
@@ -62,10 +62,12 @@ def train_id_tokens(model, clip, vae, images: Tensor, masks: Tensor | None, sett
     been kept: in the file, if one was asked for, and for the next run of the same settings.
     """
     check_model(model, clip, None)
+    check_prefix(settings)
     masks = torch.ones(images.shape[:3]) if masks is None else masks
     check_subjects(images, masks)
     text = fill_prompt(settings.prompt, settings.name, settings.class_word)
     rows = start_rows(clip, settings.start)
+    IdTokens(settings.name, rows)  # a name that it refuses
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         data = encode_pictures(vae, model, own_copy(images, "cpu"), own_copy(masks, "cpu"), text, settings)
         copies = copies_size(model.model.diffusion_model, clip.cond_stage_model)
@@ -142,14 +144,20 @@ def encode_pictures(vae, model, images: Tensor, masks: Tensor, text: str, settin
 
 
 class EncoderCall(nn.Module):
-    """A host text encoder whose call is a forward, so that weights can be put in for its length."""
+    """A CLIP whose call is a forward, so that weights can be put in for its length."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, clip):
         super().__init__()
-        self.model = model
+        self.model, self.layer = clip.cond_stage_model, clip.layer_idx
 
     def forward(self, tokens: dict) -> Tensor:
-        """What the model makes of (token or vector, weight) entries: 1 x T x C."""
+        """What the model makes of (token or vector, weight) entries: 1 x T x C.
+
+        All copies of a CLIP share the model, which keeps the layer that it was last asked for (clip skip).
+        """
+        self.model.reset_clip_options()
+        if self.layer is not None:
+            self.model.set_clip_options({"layer": self.layer})
         return self.model.encode_token_weights(tokens)[0]
 
 
@@ -175,13 +183,10 @@ class IdFamily(HostFamily):
     def __init__(self, model, clip, tokens: IdTokens):
         """Copy the weights of a loaded model and of its loaded text encoder."""
         super().__init__(model, None, {})
-        self.encoder = EncoderCall(clip.cond_stage_model)
+        self.encoder = EncoderCall(clip)
         named = (*self.encoder.named_parameters(), *self.encoder.named_buffers())
         self.text_weights = {name: own_copy(value, self.device) for name, value in named}
         self.clip = apply_id_tokens(clip, tokens)
-        clip.cond_stage_model.reset_clip_options()
-        if clip.layer_idx is not None:
-            clip.cond_stage_model.set_clip_options({"layer": clip.layer_idx})
 
     def predict(self, noisy, steps, texts):
         """Noise prediction for pictures (B, 4, h, w) at timesteps (B,), one text a picture."""
@@ -197,7 +202,7 @@ class IdFamily(HostFamily):
 def make_plan(family: IdFamily, data: Pictures, rows: Tensor, settings: IdSettings) -> Plan:
     """The plan, with a folder that only the same settings, models and pictures find again."""
     groups = (family.weights.values(), family.text_weights.values(), (data.latents, data.masks, rows))
-    folder = run_folder("id_", settings, (data.texts,), *groups)
+    folder = run_folder("id_", settings, (data.texts, family.encoder.layer), *groups)
     kept = {"seed": settings.seed, "precision": precision(family.device), "constant": True}
     return Plan(settings.steps, folder, settings.learning_rate, **kept)
 

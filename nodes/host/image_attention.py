@@ -154,8 +154,11 @@ class AttentionRun(HookRun):
         if self._latents is not None and any(conds):
             index = frame_index(x_in.shape[0], {**_window(model_options), "cond_or_uncond": [0]})
             acting = in_range(timestep, model.model_sampling, self.options)
-            wanted = self._wanted(index) if acting else []
-            self._look_at(wanted, model, x_in, timestep.flatten()[0])
+            sigma = timestep.flatten()[0]
+            missing = self._missing(self._wanted(index) if acting else [], float(sigma))
+            if missing:
+                self._apply_hooks(model, conds, timestep, model_options)
+            self._look_at(missing, model, x_in, sigma)
         if self._positive:
             # a group's own conditions come first: behind them are the host's copies of other groups' areas
             self._sees = [bool(_ids((group or ())[:1]) & self._positive) for group in conds]
@@ -168,12 +171,30 @@ class AttentionRun(HookRun):
         """Pictures that some of the frames see."""
         return self._weights[list(index)].amax(0).nonzero().flatten().tolist()
 
-    def _look_at(self, wanted: list[int], model, x_in: Tensor, sigma: Tensor) -> None:
-        """Keep keys and values of the wanted pictures at this sigma, and of no others."""
-        if float(sigma) != self._sigma:
-            self._seen, self._sigma = {}, float(sigma)
+    def _missing(self, wanted: list[int], sigma: float) -> list[int]:
+        """Pictures that are still to be run at this sigma; those that are not wanted are let go."""
+        if sigma != self._sigma:
+            self._seen, self._sigma = {}, sigma
         self._seen = {picture: found for picture, found in self._seen.items() if picture in wanted}
-        missing = [picture for picture in wanted if picture not in self._seen]
+        return [picture for picture in wanted if picture not in self._seen]
+
+    def _apply_hooks(self, model, conds, timestep: Tensor, model_options: dict) -> None:
+        """Give the weights what 'Create Hook LoRA' and its kind have put on the prompt that sees pictures.
+
+        The first of its conditions that act now counts. The host sets each condition's own afterwards.
+        """
+        seeing = (
+            cond
+            for cond in (cond for group in conds for cond in group or ())
+            if (not self._positive or cond.get("uuid") in self._positive) and _acts(cond, float(timestep[0]))
+        )
+        hooks = next(seeing, {}).get("hooks")
+        if hooks is not None:
+            model.current_patcher.prepare_hook_patches_current_keyframe(timestep, hooks, model_options)
+        model.current_patcher.apply_hooks(hooks=hooks)
+
+    def _look_at(self, missing: list[int], model, x_in: Tensor, sigma: Tensor) -> None:
+        """Keep keys and values of these pictures, too."""
         step = max(1, AT_ONCE // self._repeats(x_in))
         for start in range(0, len(missing), step):
             check_interrupt()
@@ -255,6 +276,11 @@ def _window(model_options: dict) -> dict:
 def _ids(conds: Sequence[dict]) -> frozenset:
     """The ids that the host has given to some conditions; its copies of them keep theirs."""
     return frozenset(cond["uuid"] for cond in conds if "uuid" in cond)
+
+
+def _acts(cond: dict, sigma: float) -> bool:
+    """Whether the host evaluates a condition at this sigma."""
+    return cond.get("timestep_end", sigma) <= sigma <= cond.get("timestep_start", sigma)
 
 
 def _text_of(conds: dict) -> Tensor:

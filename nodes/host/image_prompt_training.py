@@ -20,8 +20,7 @@ from ...core.image_prompt.layouts import save_image_prompt
 from ...core.image_prompt.network import ImagePrompt, MapperConfig
 from ...core.image_prompt.vision import standardized
 from ...core.motion.attach import MotionState
-from ...core.motion.attach import attach as attach_motion
-from ...core.motion.sites import find_sites
+from ...core.motion.shared_norm import attach_motion
 from ...core.prompts.blend import same_length
 from ...core.training.image_prompt import PromptBatch, make_prompt, take_over, train_image_prompt
 from ...core.training.loop import Plan
@@ -33,7 +32,9 @@ from .identity_training import EncoderCall, differentiable
 from .image_prompt import check_vision, clip_states, load_image_prompt_file, vision_size, with_picture
 from .progress import reporter as bar
 from .training import check_model, curve, own_copy, reporter, with_gradients
-from .training_runs import drop_run, numbered_path, precision, run_folder
+from .training_runs import check_prefix, drop_run, numbered_path, precision, run_folder
+
+HOST_SCHEDULE = "scaled_linear"  # that the host samples Stable Diffusion 1.5 with
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class HostPromptFamily:
         self.prompt, self.clip, self.clip_vision = prompt, clip, clip_vision
         self.device, self.unet = model.load_device, model.model.diffusion_model
         self.state, self.motion_state = PromptState(active=False), MotionState(active=False)
-        self.encoder = EncoderCall(clip.cond_stage_model)
+        self.encoder = EncoderCall(clip)
         self.weights, self.text_weights = (_copies(part, self.device) for part in (self.unet, self.encoder))
         self.motion, self.handles = motion, []
+        self.schedule = motion.model.config.beta_schedule if motion else HOST_SCHEDULE
         if motion is not None:  # first, for it may not fit: it is the one that is not made for this UNet
-            sites = find_sites(self.unet, motion.model.config.mid_block)
-            self.handles.append(attach_motion(motion.model, sites, self.motion_state))
+            self.handles += attach_motion(motion.model, self.unet, self.motion_state)
         self.handles += attach(prompt, self.unet, self.state)
 
     def remove(self) -> None:
@@ -128,8 +129,12 @@ def train_prompt(model, clip, vae, prompt, clip_vision, motion, settings: Prompt
     has been kept for the next run of the same settings.
     """
     check_model(model, clip, None)
+    check_prefix(settings)
     mapper = choose_mapper(prompt, clip_vision, clip, settings)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        check_motion(model, motion, settings.frames)
+        torch.manual_seed(settings.seed)
+        start = _start(model, prompt, mapper, settings)
         data = encode_subjects(vae, model, settings, mapper, clip_vision)
         loaded = [
             model,
@@ -138,8 +143,6 @@ def train_prompt(model, clip, vae, prompt, clip_vision, motion, settings: Prompt
             *(m for m in (motion,) if m),
         ]
         comfy.model_management.load_models_gpu(loaded, force_full_load=True)
-        torch.manual_seed(settings.seed)
-        start = _start(model, prompt, mapper, settings)
         if prompt is None and mapper.vision is not None:
             teach_pictures(start, data, settings)
         family = HostPromptFamily(model, clip, clip_vision, start, _unfrozen(motion))
@@ -150,7 +153,7 @@ def train_prompt(model, clip, vae, prompt, clip_vision, motion, settings: Prompt
                 weights = train_image_prompt(
                     family, data, plan, settings.stage,
                     PromptBatch(settings.clips_per_step, settings.frames),
-                    reporter(losses), comfy.model_management.processing_interrupted,
+                    reporter(losses), comfy.model_management.processing_interrupted, family.schedule,
                 )  # fmt: skip
         finally:
             family.remove()
@@ -229,6 +232,19 @@ def teach_pictures(model: ImagePrompt, data: SubjectClips, settings: PromptTrain
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_motion(model: ModelPatcher, motion: ModelPatcher | None, frames: int) -> None:
+    """Raise ValueError for a MOTION_MODEL that takes fewer frames, or is made for another UNet."""
+    if motion is None:
+        return
+    config = motion.model.config
+    if frames > config.max_frames:
+        raise ValueError(
+            f"The clips have {frames} frames, this motion module takes at most {config.max_frames}"
+        )
+    for attachment in attach_motion(motion.model, model.model.diffusion_model, MotionState(active=False)):
+        attachment.remove()
+
+
 def _unfrozen(motion):
     """A MOTION_MODEL whose weights autograd may pass through: a float32 copy made outside inference mode."""
     if motion is None:
@@ -242,9 +258,11 @@ def _unfrozen(motion):
 
 def make_plan(family: HostPromptFamily, data: SubjectClips, settings: PromptTraining) -> Plan:
     """The plan, with a folder that only the same settings, models and clips find again."""
-    parts = (family.weights, family.text_weights, family.prompt.state_dict())
+    others = [other.model.state_dict() for other in (family.motion, family.clip_vision) if other]
+    parts = (family.weights, family.text_weights, family.prompt.state_dict(), *others)
     groups = (*(part.values() for part in parts), (data.clips, data.looks))
-    folder = run_folder("prompt_", settings, (data.texts, data.words), *groups)
+    told = (data.texts, data.words, family.schedule, family.encoder.layer)
+    folder = run_folder("prompt_", settings, told, *groups)
     kind = precision(family.device)
     return Plan(settings.steps, folder, settings.learning_rate, seed=settings.seed, precision=kind)
 

@@ -11,9 +11,8 @@ from comfy.model_patcher import ModelPatcher
 
 from ...core.control.copies import copy_control
 from ...core.control.lora import ROLES, add_lora
-from ...core.motion.attach import attach
 from ...core.motion.model import MotionModel
-from ...core.motion.sites import find_sites
+from ...core.motion.shared_norm import attach_motion
 from ...core.training.control import save_control
 from ...core.training.diffusion import Batch
 from ...core.training.flow_clips import TrackedLatents
@@ -22,10 +21,10 @@ from ...core.training.loop import Plan
 from .clip_control import check_fit
 from .control import VideoControl
 from .files import CONTROLNETS
-from .footage import NO_DATASET, Footage, all_captions, dataset_folder, encode_footage
+from .footage import NO_DATASET, Footage, all_captions, check_lengths, dataset_folder, encode_footage
 from .nets import as_patcher
 from .training import HostFamily, check_model, curve, encode_captions, own_copy, reporter
-from .training_runs import drop_run, numbered_path, precision, run_folder
+from .training_runs import check_prefix, drop_run, numbered_path, precision, run_folder
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,9 @@ def train_motion_loras(
     learnt has been kept for the next run of the same settings.
     """
     check_models(models, settings)
+    check_prefix(settings)
     folder = dataset_folder(dataset)
+    check_lengths(folder, settings.frames)
     contexts = encode_captions(models.clip, all_captions(footage, folder))
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         data = encode_footage(models.model, models.vae, footage, folder)
@@ -138,9 +139,8 @@ def run(training: FlowTraining, roles: list[str], orthogonal: Orthogonal) -> lis
 
     Raises the host's interrupt after the checkpoint is kept.
     """
-    family = training.family
-    sites = find_sites(family.unet, family.motion.config.mid_block)
-    attachment, losses = attach(family.motion, sites, family.state), []
+    family, losses = training.family, []
+    attachments = attach_motion(family.motion, family.unet, family.state)
     try:
         for role in roles:
             losses.append([])
@@ -148,7 +148,8 @@ def run(training: FlowTraining, roles: list[str], orthogonal: Orthogonal) -> lis
             training.train_lora(role, orthogonal)
             comfy.model_management.throw_exception_if_processing_interrupted()
     finally:
-        attachment.remove()
+        for attachment in attachments:
+            attachment.remove()
     return losses
 
 

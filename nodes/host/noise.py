@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import comfy.sample
 import torch
 
-from ...core.noise import NoiseLayout, check_gamma, check_ratio, gaussian_prior, seeded, turned
+from ...core.freeinit import low_pass, reinitialise
+from ...core.noise import NoiseLayout, check_gamma, check_ratio, gaussian_prior, normals, seeded, turned
 
 OWN_STREAM = 0x5DEECE66D1CE4E5B  # takes a seed far from those that users give
 
@@ -83,6 +84,49 @@ def turned_noise(seed: int, ratio: float, base=None, residual=None) -> TurnedNoi
     own = seed if base is None and residual is None else seed ^ OWN_STREAM
     base = base or layout_noise(own, NoiseLayout("shared"))
     return TurnedNoise(seed, ratio, base, residual or layout_noise(own + 1, NoiseLayout("per-frame seeds")))
+
+
+@dataclass(frozen=True)
+class FreeInitNoise:
+    """Low frequencies of a finished clip that was noised again, high ones of new noise (`core.freeinit`).
+
+    noised: (F, C, h, w) float32 on the CPU, of unit variance where the clip is white; weights: (F, h, w).
+    """
+
+    seed: int
+    noised: torch.Tensor
+    weights: torch.Tensor
+
+    def generate_noise(self, latent: dict) -> torch.Tensor:
+        """Noise in the shape and dtype of latent["samples"]; ValueError where the clip has another shape."""
+        samples = latent["samples"]
+        if samples.shape != self.noised.shape:
+            raise ValueError(
+                f"FreeInit Noise was made from a clip of {tuple(self.noised.shape)}, the latent to sample is "
+                f"{tuple(samples.shape)}: both passes must have the same size and length"
+            )
+        own = seeded(self.seed ^ OWN_STREAM)  # not the first pass's noise again, should the seeds be equal
+        fresh = normals(len(samples), tuple(samples.shape[1:]), own)
+        return reinitialise(self.noised, fresh, self.weights).to(samples.dtype)
+
+
+def freeinit_noise(
+    model, seed: int, clip: dict, noise, kind: str, cutoff_space: float, cutoff_time: float
+) -> FreeInitNoise:
+    """The noise of a second pass, from the clip of the first and its noise (FreeInit Eq. 6 to 9).
+
+    The clip is noised to the highest sigma s as the model noises: x = (z + s e) / sqrt(1 + s^2).
+    Raises ValueError for a latent that is not (F, C, h, w), or cutoffs outside (0, 1].
+    """
+    samples = clip["samples"]
+    if samples.is_nested or samples.ndim != 4:
+        raise ValueError("FreeInit Noise takes a clip with one latent a frame, (frames, C, h, w).")
+    samples = samples.float().cpu()
+    weights = low_pass((len(samples), *samples.shape[-2:]), kind, cutoff_space, cutoff_time)
+    drawn = noise.generate_noise({**clip, "samples": samples}).float()
+    sigma = float(model.get_model_object("model_sampling").sigma_max)
+    picture = model.get_model_object("process_latent_in")(samples)
+    return FreeInitNoise(seed, (picture + sigma * drawn) / (1 + sigma * sigma) ** 0.5, weights)
 
 
 def _starts_at_maximum(model_sampling, sigma: float) -> bool:

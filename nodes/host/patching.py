@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.motion.attach import Attachment, MotionState, attach
+from ...core.motion.attach import Attachment, MotionState
 from ...core.motion.model import MotionModel
-from ...core.motion.shared_norm import share_norms
-from ...core.motion.sites import find_sites
+from ...core.motion.shared_norm import attach_motion
 from ...core.prompts.schedule import Key, check_range, values_at
 from .hooks import Call, HookRun, check_percents, frames_in_clip, in_range
 from .preview import add_clip_preview
 from .schedules import apply_beta_schedule
 from .windows import FrameWindows
-
-SCHEDULE_FRAMES = "choreo_frames"  # key in a conditioning's dict: frames of the prompt schedule that made it
 
 
 @dataclass(frozen=True)
@@ -74,14 +71,11 @@ class MotionRun(HookRun):
 
     def attach(self, unet) -> list[Attachment]:
         """A hook behind each site, and on the norms where the module needs it."""
-        config = self.motion.config
-        attachments = [attach(self.motion, find_sites(unet, config.mid_block), self.state)]
-        return [*attachments, share_norms(unet, self.state)] if config.shared_norm else attachments
+        return attach_motion(self.motion, unet, self.state)
 
     def begin(self, noise: Tensor, guider) -> None:
-        """Check the clip, and what its prompts were made for."""
+        """Check the clip."""
         check_clip(noise.shape[0], guider.model_options.get("context_handler"), self.motion.config.max_frames)
-        check_conditioning(noise.shape[0], guider.conds)
         self._numbers, count = frames_in_clip(noise.shape[0], guider.model_options)
         check_range(self.options.effect_keys, count, "effect_schedule")
 
@@ -113,14 +107,3 @@ def check_clip(frames: int, handler, max_frames: int) -> None:
             f"{what} {min(frames, length)} frames, this motion module was trained for at most {max_frames}: "
             f"use 'Context Windows' of {max_frames} frames or fewer"
         )
-
-
-def check_conditioning(frames: int, conds: dict) -> None:
-    """Raise ValueError when a prompt schedule was made for a clip of another length."""
-    for cond in (cond for group in conds.values() for cond in group):
-        made_for = cond.get(SCHEDULE_FRAMES, frames)
-        if made_for != frames:
-            raise ValueError(
-                f"The prompt schedule has {made_for} frames, the latent has {frames}: "
-                "set the same number in both"
-            )

@@ -21,8 +21,8 @@ from ...core.control_modes.loop import (
 )
 from ...core.control_modes.maps import Edges, edge_maps
 from .clip_control import ControlOptions
+from .hooks import SCHEDULE_FRAMES
 from .noise import prior_noise
-from .patching import SCHEDULE_FRAMES
 from .progress import reporter
 from .refine import prompt_of_frames
 from .sampling import SamplerSettings, empty_latent

@@ -11,6 +11,7 @@ from .image_prompt import encode_tokens, picture_where_named
 from .progress import track
 from .worded import blended
 
+NEGATIVE = "Negative prompt schedule"  # what its mistakes are said of
 _KEYED = re.compile(r'\s*"?[\d.]+%?"?\s*(\[[^\]]*\]\s*)?:')
 
 
@@ -26,7 +27,7 @@ def schedule_conditioning(
         raise ValueError("Prompt Schedule has no text encoder: this checkpoint holds none; use 'Load CLIP'")
     keys, against = parse_prompts(text, frames), parse_negative(negative, frames)
     check_range(keys, frames, "Prompt schedule")
-    check_range(against, frames, "Negative prompt schedule")
+    check_range(against, frames, NEGATIVE)
     prompts = [", ".join(filter(None, (around[0], key.value, around[1]))) for key in keys]
     read = _reader(clip, prompts, *pictured)
     return (
@@ -39,7 +40,7 @@ def parse_negative(text: str, frames: int) -> tuple[Key, ...]:
     """Keys of a negative track: a schedule, or one text for all frames (also none)."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if lines and _KEYED.match(lines[0]):
-        return parse_prompts(text, frames)
+        return parse_prompts(text, frames, NEGATIVE)
     return (Key(0, " ".join(line.strip() for line in lines)),)
 
 

@@ -14,10 +14,10 @@ from ...core.refine.paste import paste, whole_masks
 from ...core.refine.regions import CropPlan, Region, cut, match_colours, plan_region
 from ...core.refine.tracks import FaceTracks
 from .feedback import Feedback
-from .hooks import as_part
+from .hooks import SCHEDULE_FRAMES, as_part, check_conditioning
 from .keyframes import GuidanceRun
 from .noise import prior_noise
-from .patching import SCHEDULE_FRAMES, check_clip, check_conditioning
+from .patching import check_clip
 from .progress import check_interrupt, reporter
 from .sampling import SamplerSettings, sample_with_noise
 from .tiles import CELL, TileOptions, apply_tiles, check_divisible, check_guidance
@@ -58,7 +58,7 @@ class Pass:
         """Raise ValueError, before any work, for clips of `frames` frames that the model cannot sample."""
         for motion in _motion_modules(model):
             check_clip(frames, model.model_options.get("context_handler"), motion.config.max_frames)
-            check_conditioning(frames, self.conds)
+        check_conditioning(frames, self.conds)
 
     @property
     def conds(self) -> dict[str, list[dict]]:

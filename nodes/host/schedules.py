@@ -33,5 +33,5 @@ def apply_beta_schedule(model, choice: str, trained_with: str) -> None:
         values = rescale_zero_terminal_snr_sigmas(values)
     every = len(values) // len(current.sigmas)
     patched = copy.deepcopy(current)
-    patched.set_sigmas(values[every - 1 :: every].to(current.sigmas.device))
-    model.add_object_patch("model_sampling", patched)
+    patched.set_sigmas(values[every - 1 :: every])  # float64, which not every device knows
+    model.add_object_patch("model_sampling", patched.to(current.sigmas.device))

@@ -45,7 +45,7 @@ def draw_world(settings: WorldSettings):
     camera = {ANY: None, STILL_CAMERA: ""}.get(settings.camera, settings.camera)
     count = None if settings.sprites == ANY else int(settings.sprites)
     scene = sample_scene(np.random.default_rng(settings.seed), settings.frames, count, camera, **fixed)
-    clip = render(scene, settings.height, settings.width, reporter())
+    clip = render(scene, settings.height, settings.width, reporter(), with_flow=False)
     tracks = {
         # the renderer's pixels are at whole numbers, those of tracks have their middles at a half
         "track_path": torch.from_numpy(clip.tracks.swapaxes(0, 1) + 0.5).float(),

@@ -14,9 +14,10 @@ from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
 from ...core.control.network import Residuals
-from ...core.motion.attach import MotionState, attach
+from ...core.motion.attach import MotionState
 from ...core.motion.layouts import save_motion_module
 from ...core.motion.model import MotionModel
+from ...core.motion.shared_norm import attach_motion
 from ...core.motion.sites import find_sites
 from ...core.prompts.blend import same_length
 from ...core.training.clips import Clips
@@ -161,14 +162,14 @@ def run(family: HostFamily, data: Clips, plan: Plan, settings: TrainingSettings,
 
     Raises the host's interrupt after the checkpoint is kept.
     """
-    sites = find_sites(family.unet, family.motion.config.mid_block)
-    attachment = attach(family.motion, sites, family.state)
+    attachments = attach_motion(family.motion, family.unet, family.state)
     batch = Batch(clips=settings.clips_per_step, frames=settings.frames)
     interrupted = comfy.model_management.processing_interrupted
     try:
         trained = train_motion(family, data, plan, batch, reporter(losses), interrupted, **settings.terms)
     finally:
-        attachment.remove()
+        for attachment in attachments:
+            attachment.remove()
     comfy.model_management.throw_exception_if_processing_interrupted()
     return trained["motion"]
 

@@ -21,16 +21,20 @@ def asked(settings) -> dict:
     return {key: value for key, value in asdict(settings).items() if key != SAVE_PREFIX}
 
 
+def check_prefix(settings) -> None:
+    """Raise ValueError for a save_prefix that leads out of the models' folder."""
+    saved_as = Path(getattr(settings, SAVE_PREFIX, ""))
+    if saved_as.is_absolute() or ".." in saved_as.parts:
+        raise ValueError(f"save_prefix is '{saved_as}', expected a name inside the folder of such models")
+
+
 def run_folder(prefix: str, settings, told: tuple, *groups: Tensor | Iterable[Tensor]) -> Path:
     """The folder that only the same settings, texts, models and clips find again.
 
     told: values that have a `repr` of their own. groups: a tensor counts with all its bytes, several with
-    their sums. Raises ValueError for a save_prefix that leads out of the models' folder: before the training,
-    not after it.
+    their sums. Raises ValueError as `check_prefix` does.
     """
-    saved_as = Path(getattr(settings, SAVE_PREFIX, ""))
-    if saved_as.is_absolute() or ".." in saved_as.parts:
-        raise ValueError(f"save_prefix is '{saved_as}', expected a name inside the folder of such models")
+    check_prefix(settings)
     digest = hashlib.sha256(repr((sorted(asked(settings).items()), *told)).encode())
     for group in groups:
         if isinstance(group, Tensor):

@@ -79,7 +79,8 @@ def tune_on_clip(model, clip, latent: dict, caption: str, settings: TuneSettings
 def plan_of(family: TuningFamily, latents: Tensor, settings: TuneSettings) -> Plan:
     """The plan, with a folder that only the same settings, model and clip find again."""
     weights = (part.values() for part in (family.weights, family.contexts))
-    folder = run_folder("", settings, (family.caption,), latents, *weights)
+    told = (family.caption, family.target)
+    folder = run_folder("", settings, told, latents, family.sampling.sigmas, *weights)
     kept = {"precision": precision(family.device), "save_every": 100}
     return tuning_plan(settings.steps, folder, settings.learning_rate, settings.seed, **kept)
 

@@ -15,8 +15,8 @@ from ...core.uni_control.layouts import read_uni_controlnet
 from ...core.uni_control.network import CONDITIONS, latent_content, stack_maps
 from .clip_control import ClipControl, ControlOptions, check_text
 from .control import apply_control
+from .hooks import SCHEDULE_FRAMES
 from .nets import load_net
-from .patching import SCHEDULE_FRAMES
 
 
 def load_uni_file(path: str) -> ModelPatcher:

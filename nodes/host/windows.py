@@ -12,6 +12,9 @@ import comfy.context_windows as host
 import torch
 from comfy.conds import CONDConstant
 from comfy.controlnet import ControlBase
+from comfy.patcher_extension import WrappersMP
+
+from .hooks import check_prompts
 
 SCHEDULES = list(host.CONTEXT_MAPPING)
 FUSE_METHODS = host.ContextFuseMethods.LIST_STATIC
@@ -45,8 +48,38 @@ class FrameWindow(host.IndexListContextWindow):
         return full
 
 
-def _visits_once(index: list[int], frames: int) -> bool:
-    return len(set(index)) == len(index) and min(index) >= 0 and max(index) < frames
+def _is_clip(index: list[int], frames: int) -> bool:
+    return len(set(index)) == len(index) > 1 and min(index) >= 0 and max(index) < frames
+
+
+def _relative(length: int, **_) -> list[float]:
+    """Weights that fall from the middle of a window to its ends, the host's 'relative' by place."""
+    middle, half = (length - 1) / 2, (length - 1 + 1e-2) / 2
+    return [max(1e-2, 1 - abs(place - middle) / half) for place in range(length)]
+
+
+def _faded(length: int, full_length: int, idxs: list[int], handler, **_) -> torch.Tensor:
+    """Weights 1 that fade over the overlap, where another window follows: in a loop at both ends."""
+    count, weights = handler.context_overlap, torch.ones(length)
+    ramp = torch.arange(1, count + 1) / (count + 1)
+    looped = handler.context_schedule.name == host.ContextSchedules.UNIFORM_LOOPED
+    if looped or min(idxs) > 0:
+        weights[:count] = ramp
+    if looped or max(idxs) < full_length - 1:
+        weights[-count:] = torch.minimum(weights[-count:], ramp.flip(0))
+    return weights
+
+
+# In place of the host's, which read frame numbers: a window that goes round the end of a loop gets a seam.
+FUSES = {host.ContextFuseMethods.RELATIVE: _relative, host.ContextFuseMethods.OVERLAP_LINEAR: _faded}
+
+
+def fuse_method(name: str) -> host.ContextFuseMethod:
+    """How windows are weighed; a name of its own, for the host counts 'relative' by frame numbers too."""
+    own = FUSES.get(name)
+    return (
+        host.ContextFuseMethod(f"choreographer {name}", own) if own else host.get_matching_fuse_method(name)
+    )
 
 
 class FrameWindows(host.IndexListContextHandler):
@@ -58,7 +91,7 @@ class FrameWindows(host.IndexListContextHandler):
         """Plan windows of `length` frames by the host's schedule and fuse method of these names."""
         super().__init__(
             context_schedule=host.get_matching_context_schedule(schedule),
-            fuse_method=host.get_matching_fuse_method(fuse),
+            fuse_method=fuse_method(fuse),
             context_length=length,
             context_overlap=overlap,
             context_stride=stride,
@@ -84,12 +117,12 @@ class FrameWindows(host.IndexListContextHandler):
     def get_context_windows(self, model, x_in, model_options) -> list:
         """The host's plan for this step, mended where its strides go wrong near the ends of a clip.
 
-        Windows that leave the clip or visit a frame twice are dropped, and frames that no window holds get
-        one.
+        Windows that leave the clip, visit a frame twice or have one frame alone are dropped, and frames that
+        no window holds get one.
         """
         frames, length = x_in.shape[0], self.context_length
         planned = super().get_context_windows(model, x_in, model_options)
-        kept = (plan.index_list for plan in planned if _visits_once(plan.index_list, frames))
+        kept = (plan.index_list for plan in planned if _is_clip(plan.index_list, frames))
         windows = [FrameWindow(index, frames) for index in kept]
         left = set(range(frames)).difference(*(window.index_list for window in windows))
         while left:
@@ -188,6 +221,7 @@ def apply_context_windows(
         schedule, fuse, length, overlap, stride, closed_loop
     )
     host.create_prepare_sampling_wrapper(model)
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "choreo_windows", check_prompts)
     return model
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from ...core.prompts.blend import blend, same_length
 from ...core.prompts.schedule import Key, key_weights
+from .hooks import SCHEDULE_FRAMES
 from .image_prompt import ImagePromptValue, Worded, encode_tokens, with_picture
-from .patching import SCHEDULE_FRAMES
 from .progress import track
 
 AVERAGE, SPREAD = "average", "spread"

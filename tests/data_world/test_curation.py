@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from importlib.metadata import distribution
 
 import av
@@ -17,7 +18,7 @@ from choreographer.core.data.dataset import INDEX, read_datasets, write_clip, wr
 from choreographer.core.data.free_motion import free_scene
 from choreographer.core.data.grid_tracks import draw_tracked
 from choreographer.core.data.render import render_images
-from choreographer.core.data.video import find_videos, fitted, read_frames
+from choreographer.core.data.video import UnreadableError, find_videos, fitted, read_frames
 from PIL import Image
 
 FRAMES = 20
@@ -156,6 +157,50 @@ def test_nothing_to_use_and_other_folders_are_said(videos, tmp_path):
         curate([videos / "short.mp4"], tmp_path / "x", Curation((64, 64), 8))
     with pytest.raises(ValueError, match="no folder of curated clips"):
         read_datasets(videos)
+
+
+def test_a_file_that_cannot_be_read_is_left_out(videos, tmp_path):
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"junk" * 100)
+    how, lines = Curation((64, 64), 8, (1, 2), drop=0, grid=3), []
+    assert curate([junk, videos / "a.mp4"], tmp_path / "x", how, report=lines.append) == 1
+    (left,) = json.loads((tmp_path / "x" / INDEX).read_text())["left_out"]
+    assert left["source"] == "junk.mp4" and "'junk.mp4' is no video that can be read" in left["why"]
+    assert lines[0].startswith("junk.mp4: 'junk.mp4' is no video that can be read")
+    with pytest.raises(ValueError, match="'eye', expected one of pyscenedetect, own"):
+        curate([videos / "a.mp4"], tmp_path / "y", Curation((64, 64), 8, detector="eye"))
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif", "png"])
+def test_a_picture_that_breaks_off_is_one_that_cannot_be_read(tmp_path, suffix):
+    path, (first, *rest) = tmp_path / f"a.{suffix}", map(Image.fromarray, world(5)[:3])
+    first.save(path, save_all=True, append_images=rest)
+    whole = path.read_bytes()
+    for length in (0, 12, 100, *range(len(whole) // 2, len(whole) - 100, len(whole) // 40)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UnreadableError, match=f"'a.{suffix}' is no picture that can be read"):
+            list(read_frames(path))
+
+
+def test_a_folder_is_used_again(videos, tmp_path):
+    """Fewer frames leave none of the old; a run that was stopped leaves no list of other clips."""
+    how = Curation((64, 64), 8, (1, 2), drop=0, grid=3)
+    for frames in (8, 4):
+        curate([videos / "a.mp4"], tmp_path, replace(how, frames=frames), report=lambda _: None)
+        ((clip, _),) = read_datasets(tmp_path)[1]
+        assert clip.images.shape == (frames, 64, 64, 3)
+    before = (tmp_path / INDEX).read_bytes()
+    with pytest.raises(ValueError, match="None of 1 videos"):
+        curate([videos / "short.mp4"], tmp_path, how, report=lambda _: None)
+    assert (tmp_path / INDEX).read_bytes() == before, "nothing was written"
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        curate([videos / "a.mp4"], tmp_path, how, stopped, report=lambda _: None)
+    with pytest.raises(ValueError, match="no folder of curated clips"):
+        read_datasets(tmp_path)
 
 
 def test_the_stillest_quarter_is_left_out():

@@ -1,6 +1,7 @@
 """Subject data sets: key words, boxes of every source, real clips as training records."""
 
 import json
+import logging
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_keywords():
 def test_known_boxes_and_masks_agree(folder, tmp_path):
     said = []
     counts = make_dataset(videos(folder), tmp_path / "known", SUBJECTS, known_finder(), 5, said.append)
-    assert counts == {"kept": 2, "no caption": 1, "no key word": 0, "no box": 0}
+    assert counts == {"kept": 2, "no caption": 1, "no key word": 0, "no box": 0, "unreadable": 0}
     assert said == ["ring.webp: 3 boxes", "star.webp: 3 boxes", "still.png: no caption"]
     make_dataset(videos(folder), tmp_path / "mask", SUBJECTS, mask_finder(folder / "masks"), 5, said.append)
     known, masked = (list(read_dataset(tmp_path / name)) for name in ("known", "mask"))
@@ -85,6 +86,91 @@ def test_known_boxes_and_masks_agree(folder, tmp_path):
     for a, b in zip(known, masked, strict=True):
         assert a.boxes.keys() == b.boxes.keys() and a.size == b.size == (64, 64)
         assert all(np.abs(np.subtract(a.boxes[k][:4], b.boxes[k][:4])).max() <= 1 for k in a.boxes)
+
+
+def noise_clip(path, frames, side=64):
+    """An animated picture with a caption beside it."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)) for _ in range(frames)]
+    images[0].save(path, save_all=True, append_images=images[1:], lossless=True)
+    path.with_suffix(".txt").write_text("a star")
+    return path
+
+
+def white(path, frames, side, corner=0):
+    """Masks of a clip: black, from `corner` on white."""
+    from PIL import Image
+
+    masks = np.zeros((frames, side, side), np.uint8)
+    masks[:, corner:, corner:] = 255
+    masks[:, 0, 0] = np.arange(frames)  # or the writer makes one of frames that are the same
+    images = [Image.fromarray(mask) for mask in masks]
+    images[0].save(path, save_all=True, append_images=images[1:], lossless=True)
+
+
+def masked(clip, folder, every=5):
+    """The boxes of a clip by its masks."""
+    make_dataset([clip], folder, SUBJECTS, mask_finder(folder), every, lambda _: None)
+    return [entry.boxes for entry in read_dataset(folder)]
+
+
+def test_masks_that_are_not_of_their_clip_are_refused(tmp_path):
+    (tmp_path / "clips").mkdir()
+    clip = noise_clip(tmp_path / "clips" / "a.webp", 11)
+    white(tmp_path / "a.webp", 11, 32, 16)
+    with pytest.raises(ValueError, match="mask of 'a.webp' is 32x32, the clip 64x64; give both one size"):
+        masked(clip, tmp_path)
+    white(tmp_path / "a.webp", 2, 64, 16)
+    with pytest.raises(ValueError, match="mask of 'a.webp' has 2 frames, the clip more than 5"):
+        masked(clip, tmp_path)
+    assert not (tmp_path / DATASET).exists()
+    (tmp_path / "a.webp").unlink()
+    white(tmp_path / "a.png", 1, 64, 16)
+    (boxes,) = masked(clip, tmp_path)
+    assert [*boxes] == ["0", "5", "10"] and boxes["10"][:4] == [16, 16, 64, 64], "a picture is for all frames"
+
+
+def test_masks_are_found_by_the_whole_name(tmp_path):
+    (tmp_path / "clips").mkdir()
+    white(tmp_path / "a.b.webp", 1, 64, 48)
+    white(tmp_path / "a[1].webp", 1, 64, 16)
+    (boxes,) = masked(noise_clip(tmp_path / "clips" / "a[1].webp", 2), tmp_path)
+    assert boxes["0"][:4] == [16, 16, 64, 64]
+    assert masked(noise_clip(tmp_path / "clips" / "a.webp", 2), tmp_path) == []
+
+
+def test_what_cannot_be_read_is_left_out_and_said(tmp_path):
+    clips = [tmp_path / "junk.mp4", tmp_path / "broken.webp", noise_clip(tmp_path / "good.webp", 3)]
+    clips[0].write_bytes(b"junk" * 100)
+    clips[0].with_suffix(".txt").write_text("a star")
+    whole = noise_clip(clips[1], 3).read_bytes()
+    clips[1].write_bytes(whole[: len(whole) // 2])
+    said = []
+    everywhere = lambda *_: [Found("star", 1.0, Box(0, 0, 9, 9))]  # noqa: E731
+    counts = make_dataset(clips, tmp_path, SUBJECTS, everywhere, report=said.append)
+    assert counts == {"kept": 1, "no caption": 0, "no key word": 0, "no box": 0, "unreadable": 2}
+    assert said[0].startswith("junk.mp4: unreadable, 'junk.mp4' is no video that can be read")
+    assert said[1].startswith("broken.webp: unreadable, 'broken.webp' is no picture that can be read")
+    assert [Path(entry.video).name for entry in read_dataset(tmp_path)] == ["good.webp"]
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "good.webp").write_bytes(b"junk")
+    counts = make_dataset(clips[2:], tmp_path, SUBJECTS, mask_finder(tmp_path / "masks"), 1, said.append)
+    assert counts["unreadable"] == 1 and "unreadable, the mask 'good.webp' is no picture" in said[-1]
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt, RuntimeError, ValueError])
+def test_an_interrupt_and_a_finder_that_fails_end_the_work(folder, tmp_path, stopped):
+    """Neither is taken for a clip that cannot be read, whether from a finder or from the report."""
+
+    def fail(*_):
+        raise stopped
+
+    with pytest.raises(stopped):
+        make_dataset(videos(folder), tmp_path, SUBJECTS, fail, report=lambda _: None)
+    with pytest.raises(stopped):
+        make_dataset(videos(folder), tmp_path, SUBJECTS, known_finder(), report=fail)
 
 
 def test_masks_of_one_clip_are_held_at_a_time(folder):
@@ -134,6 +220,16 @@ def test_records_for_training(folder, tmp_path):
         list(read_dataset(tmp_path / "other"))
     with pytest.raises(ValueError, match="every is 0"):
         make_dataset([], tmp_path, SUBJECTS, known_finder(), 0)
+
+
+def test_clips_that_are_too_short_are_named_in_the_log(folder, tmp_path, caplog):
+    clips = [*videos(folder), noise_clip(tmp_path / "short.webp", 3)]
+    everywhere = lambda *_: [Found("*", 1.0, Box(0, 0, 9, 9))]  # noqa: E731
+    make_dataset(clips, tmp_path, SUBJECTS, everywhere, 2, lambda _: None)
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read_records(tmp_path, 3, (32, 32)))) == 3 and not caplog.messages
+        assert len(list(read_records(tmp_path, 4, (32, 32)))) == 2
+    assert caplog.messages == ["1 of 3 clips have fewer than 4 frames and are left out: short.webp"]
 
 
 def test_faces_in_real_footage(tmp_path):

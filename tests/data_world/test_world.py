@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from choreographer.core.data.measure import look
-from choreographer.core.data.render import render, render_images
+from choreographer.core.data.render import Renderer, render, render_images
 from choreographer.core.data.scene import CAMERAS, DIRECTIONS, MOTIONS, reversed_caption, sample_scene
 from choreographer.core.data.shapes import GROUNDS, HUES, SHAPES, colour
 
@@ -164,6 +164,16 @@ def test_sizes_scale_and_a_face_keeps_its_identity():
     fixed = {"shape": "face", "colour": "blue", "sprites": 1, "camera": "", "ground": "sand"}
     one, same, other = (draw(4, frames=1, identity=i, **fixed)[1].images for i in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_flow_is_drawn_only_where_it_is_asked_for(monkeypatch):
+    scene, whole = draw(7)
+    assert draw(7, frames=1)[1].flow.shape == (0, 2, 128, 128)
+    monkeypatch.setattr(Renderer, "flow", lambda *_: pytest.fail("nobody asked for flow"))
+    clip = render(scene, with_flow=False)
+    assert clip.flow is None
+    for name in ("images", "tracks", "masks", "visible"):
+        assert np.array_equal(getattr(clip, name), getattr(whole, name))
 
 
 def test_colours_are_told_apart_from_grounds():

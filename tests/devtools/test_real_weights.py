@@ -44,3 +44,37 @@ def test_every_file_name_appears_with_where_it_goes():
 def test_no_workflow_is_named_that_is_not_there():
     named = set(re.findall(r"`public_(\w+)`", PAGE))
     assert named == {path.stem for path in PUBLIC}
+
+
+def inputs(name, kind):
+    """Inputs of the nodes of one class in a public workflow."""
+    prompt = json.loads((ROOT / "workflows" / "api" / "public" / f"{name}.json").read_text(encoding="utf-8"))
+    return [node["inputs"] for node in prompt.values() if node["class_type"] == kind]
+
+
+def test_files_of_yours_are_those_that_a_workflow_writes():
+    prefixes = {}
+    for path in PUBLIC:
+        for node in json.loads(path.read_text(encoding="utf-8")).values():
+            kept = node["inputs"].get("save_prefix")
+            if node["class_type"] == "SaveLatent":
+                prefixes.setdefault(path.stem, set()).add(
+                    f"{node['inputs']['filename_prefix']}_00001_.latent"
+                )
+            elif kept:
+                prefixes.setdefault(path.stem, set()).add(f"{kept}_00001_.safetensors")
+    lines = re.findall(r"`([\w.]+)`[^`\n]*(?:`\w+` \| [^|]+ \| )?\(?yours: from `public_(\w+)`", PAGE)
+    assert len(lines) == 3
+    for file, name in lines:
+        assert file in prefixes.get(name, ()), f"public_{name} does not write {file}"
+
+
+def test_a_tuned_clip_is_sampled_along_the_schedule_that_it_was_inverted_along():
+    (scheduler,) = inputs("tune_on_video", "BasicScheduler")
+    samplers = inputs("tune_on_video", "KSamplerAdvanced") + inputs("tuned_video", "KSamplerAdvanced")
+    assert len(samplers) == 3 and scheduler["denoise"] == 1.0
+    for sampler in samplers:
+        assert (sampler["scheduler"], sampler["steps"]) == (scheduler["scheduler"], scheduler["steps"])
+        assert (sampler["sampler_name"], sampler["cfg"]) == ("ddim", 12.5)
+    (tuning,) = inputs("tune_on_video", "ChoreoTuneOnVideo")
+    assert tuning["steps"] >= 300 and tuning["learning_rate"] == 3e-5

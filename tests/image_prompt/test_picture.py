@@ -58,6 +58,18 @@ def test_mistakes_are_one_sentence(image, mask):
         prepare(image[..., :2])
 
 
+def test_the_mask_of_an_opaque_picture_is_named():
+    """ComfyUI gives 64x64 of one value, whatever the picture's size."""
+    for value in (0.0, 1.0):
+        with pytest.raises(ValueError, match="The mask says nothing: .* gives one of 64x64 where"):
+            prepare(torch.rand(768, 768, 3), torch.full((64, 64), value))
+    half = torch.ones(64, 64)
+    half[:32] = 0
+    with pytest.raises(ValueError, match="The mask is 64x64, its picture is 768x768"):
+        prepare(torch.rand(768, 768, 3), half)
+    assert prepare(torch.rand(64, 64, 3), torch.ones(64, 64)).box == Box(0, 0, 64, 64)
+
+
 def test_a_subject_that_mask_and_alpha_leave_nothing_of_is_refused(image, mask):
     clear = torch.cat((image, 1 - mask[..., None]), 2)
     with pytest.raises(ValueError, match="No subject is left: .* transparent where the mask is white"):

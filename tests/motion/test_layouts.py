@@ -182,12 +182,13 @@ def random_lora(config, rank=4, spelling="animatediff"):
                 )
                 if spelling == "diffusers":
                     block = f"{site}.transformer_blocks.0.attn{attention + 1}.processor"
-                state[f"{block}.to_{part}_lora.down.weight"] = torch.randn(rank, width, generator=generator)
-                state[f"{block}.to_{part}_lora.up.weight"] = torch.randn(width, rank, generator=generator)
+                lora = ".lora_linear_layer" if spelling == "linear layers" else "_lora"
+                state[f"{block}.to_{part}{lora}.down.weight"] = torch.randn(rank, width, generator=generator)
+                state[f"{block}.to_{part}{lora}.up.weight"] = torch.randn(width, rank, generator=generator)
     return state
 
 
-@pytest.mark.parametrize("spelling", ["animatediff", "diffusers"])
+@pytest.mark.parametrize("spelling", ["animatediff", "diffusers", "linear layers"])
 def test_motion_lora_adds_up_times_down_to_each_third(small, spelling):
     state = random_lora(SMALL, spelling=spelling)
     before = {key: weight.clone() for key, weight in published(small).items()}
@@ -195,9 +196,8 @@ def test_motion_lora_adds_up_times_down_to_each_third(small, spelling):
     after = published(small)
     checked = 0
     for key, weight in before.items():
-        lora = (
-            key.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").removesuffix(".weight")
-            + "_lora"
+        lora = key.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").removesuffix(".weight") + (
+            ".lora_linear_layer" if spelling == "linear layers" else "_lora"
         )
         if spelling == "diffusers":
             lora = lora.replace("temporal_transformer.", "").replace("attention_blocks.0", "attn1")

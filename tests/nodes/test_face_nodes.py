@@ -200,8 +200,9 @@ def test_keyframes_of_whole_frames_are_refused(model):
 
 def test_what_the_model_cannot_sample_is_said_before_any_work(model, moving, monkeypatch):
     monkeypatch.setattr(pack("nodes.host.refine"), "cut", None)  # nothing is cut out
-    with pytest.raises(ValueError, match="The prompt schedule has 5 frames"):
-        refine(moving, clip(), tracked("30, 20, 50, 40"), positive=make_scheduled(5))
+    for kind in (moving, model):
+        with pytest.raises(ValueError, match="The prompt schedule has 5 frames"):
+            refine(kind, clip(), tracked("30, 20, 50, 40"), positive=make_scheduled(5))
     short = pack("nodes.host.patching").apply_motion_module(model, make_motion(max_frames=4))
     with pytest.raises(ValueError, match="has 6 frames, this motion module .* at most 4"):
         refine(short, clip(), tracked("30, 20, 50, 40"))
@@ -265,3 +266,16 @@ def test_crop_and_paste_nodes_are_exact_where_nothing_changes(comfy_host):
     assert torch.equal(made[[0, 3, 4, 5]], images[[0, 3, 4, 5]]) and not torch.equal(made[1], images[1])
     with pytest.raises(ValueError, match="'3' is not a track's number"):
         call(nodes.CropVideoRegion, images, tracks, 3, "static", 1.5, 0, 100.0)
+
+
+def test_crops_and_masks_that_do_not_fit_are_said_before_colours_are_matched(comfy_host, monkeypatch):
+    nodes, images = pack("nodes.regions"), clip()
+    tracks = tracked("1: 30, 20, 50, 40", "2: 36, 22, 56, 42")
+    crops, region = call(nodes.CropVideoRegion, images, tracks, 0, "static", 1.5, 0, 100.0)
+    monkeypatch.setattr(nodes, "cut", None)  # nothing is cut out
+    larger, fewer = crops.repeat(1, 2, 2, 1), crops[:1]
+    for wrong in (larger, fewer, torch.cat([crops, crops[..., :1]], -1)):
+        with pytest.raises(ValueError, match="The crops are .*, this region's are"):
+            call(nodes.PasteVideoRegion, images, wrong, region, 4.0, 1.0)
+    with pytest.raises(ValueError, match="The mask is .*, the images need"):
+        call(nodes.PasteVideoRegion, images, crops, region, 4.0, 1.0, torch.ones(1, 8, 8))

@@ -340,13 +340,28 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(demo, folders):
     assert not folders.runs.exists() and not list(folders.embeddings.iterdir())
 
 
+@pytest.mark.parametrize("wrong", [{"name": "a b"}, {"save_prefix": "../me"}])
+def test_what_is_wrong_in_words_is_refused_before_pictures_are_encoded(demo, folders, monkeypatch, wrong):
+    def encoded(*_):
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(pack("nodes.host.identity_training"), "encode_pictures", encoded)
+    with pytest.raises(ValueError, match="called 'a b'|save_prefix is"):
+        train(demo, settings(**wrong))
+
+
 def test_subject_mask_nodes(demo, tmp_path, monkeypatch):
     import folder_paths
 
     nodes, (images, _) = pack("nodes.subject"), pictures()
-    (found,) = call(nodes.SubjectMask, images, "8, 8, 40, 40\n1: 2, 2, 20, 20", 1.0)
+    (found,) = call(nodes.SubjectMask, images, "0: 8, 8, 40, 40\n1: 2, 2, 20, 20\n2: 8, 8, 40, 40", 1.0)
     assert found.shape == (3, SIZE, SIZE) and bool((found.sum((1, 2)) > 0).all())
     assert not bool(found[:, 44:].any()), "nothing outside the box"
+    assert not bool(found[1, 20:].any()), "each picture has its own"
+    with pytest.raises(ValueError, match="boxes: picture 1 has 2 boxes, expected at most one"):
+        call(nodes.SubjectMask, images, "8, 8, 40, 40\n1: 2, 2, 20, 20", 1.0)
+    (some,) = call(nodes.SubjectMask, images, "1: 2, 2, 20, 20", 1.0)
+    assert torch.equal(some[1], found[1]) and not some[[0, 2]].any()
     (none,) = call(nodes.SubjectMask, images, "", 2.5)
     assert not none.any(), "no face, no mask"
     faces = pack("core.refine.detect").detect_faces(images[:2])

@@ -429,3 +429,79 @@ def test_mistakes_are_one_sentence():
     with pytest.raises(ValueError, match="3 weight schedules for 2 pictures"):
         sample(applied(model, 2, schedules=(keys,) * 3), **PLAIN)
     assert hook_count(model) == 0 and CONTEXT == 64
+
+
+def hooked(seed, hooks):
+    """A prompt with what 'Create Hook LoRA' has made."""
+    return [[make_cond(seed)[0][0], {"hooks": hooks} if hooks else {}]]
+
+
+@pytest.mark.parametrize("on", [("positive", "negative"), ("positive",), ("negative",)])
+def test_the_pictures_run_with_the_hook_loras_of_the_prompt_that_sees_them(monkeypatch, on):
+    import comfy.hooks
+    import comfy.lora
+
+    attention, model, norms = pack("nodes.host.image_attention"), make_model(), []
+    layer = model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn1.to_k
+    key = "diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_k"
+    before, capture = layer.weight.clone(), attention.AttentionRun._capture
+    keys = comfy.lora.model_lora_keys_unet(model.model, {})
+    name = next(name for name, weight in keys.items() if weight == f"{key}.weight")
+    hooks = comfy.hooks.create_hook_lora({f"{name}.diff": torch.ones_like(before)}, 1.0, 0.0)
+
+    def watch(self, *args):
+        norms.append(float((layer.weight - before).mean()))
+        capture(self, *args)
+
+    monkeypatch.setattr(attention.AttentionRun, "_capture", watch)
+    positive, negative = (hooked(seed, hooks if part in on else None) for seed, part in
+                          ((11, "positive"), (12, "negative")))  # fmt: skip
+    sample(applied(model), 2, positive=positive, negative=negative)
+    assert norms == pytest.approx([1.0 if "positive" in on else 0.0] * 3)
+    assert torch.equal(layer.weight, before) and hook_count(model) == 0
+
+
+def test_of_positive_prompts_in_turn_the_hook_lora_of_the_one_that_acts_counts():
+    apply, used = pack("nodes.host.image_attention").AttentionRun._apply_hooks, []
+
+    class Patcher:
+        def prepare_hook_patches_current_keyframe(self, *args):
+            pass
+
+        def apply_hooks(self, hooks):
+            used.append(hooks)
+
+    run = pack("nodes.host.image_attention").AttentionRun(None, (), None, None, None)
+    run._positive = frozenset({1, 2})
+    first = {"uuid": 1, "hooks": "early", "timestep_start": 9.0, "timestep_end": 4.0}
+    second = {"uuid": 2, "hooks": "late", "timestep_start": 4.0, "timestep_end": 0.0}
+    model = type("Model", (), {"current_patcher": Patcher()})
+    for sigma in (8.0, 2.0):
+        conds = [[{"uuid": 3, "hooks": "negative"}], None, [first, second]]
+        apply(run, model, conds, torch.tensor([sigma]), {})
+    assert used == ["early", "late"]
+
+
+def divided(model, by):
+    """A clone with one of ComfyUI's nodes that change the tokens of the self-attention."""
+    import comfy_extras.nodes_hypertile
+    import comfy_extras.nodes_tomesd
+
+    if by == "Token Merging":
+        return comfy_extras.nodes_tomesd.TomePatchModel.execute(model, 0.3).result[0]
+    return comfy_extras.nodes_hypertile.HyperTile.execute(model, 32, 1, 0, False)[0]
+
+
+@pytest.mark.parametrize("by", ["Token Merging", "HyperTile"])
+def test_a_node_that_divides_the_tokens_is_named(by):
+    model = make_model()
+    seeing, causal = applied(model), pack("nodes.host.tuning").apply_tuning(model, None)
+    message = "Another node divides or merges the tokens of the self-attention .HyperTile, Token Merging."
+    with pytest.raises(ValueError, match=message):
+        sample(divided(seeing, by), steps=1, size=16, **PLAIN)
+    if by == "HyperTile":
+        with pytest.raises(ValueError, match=message):
+            sample(divided(causal, by), steps=1, size=16, **PLAIN)
+    else:  # fewer queries, and keys and values of all frames
+        assert torch.isfinite(sample(divided(causal, by), steps=1, size=16, **PLAIN)).all()
+    assert hook_count(model) == 0

@@ -108,6 +108,60 @@ def test_an_interrupt_keeps_what_was_learnt(clip, start, folders, monkeypatch): 
     assert torch.load(kept, weights_only=True)["step"] == 1
 
 
+def test_an_interrupted_run_goes_on_only_with_the_same_models(clip, start, monkeypatch):  # noqa: F811
+    """Another motion module, another schedule of it and another clip skip each have a run of their own."""
+    training = pack("nodes.host.image_prompt_training")
+    folders = []
+
+    def full(family, *_):
+        folders.append(make_plan(family, *_).folder)
+        raise OSError("stopped here")
+
+    make_plan = training.make_plan
+    monkeypatch.setattr(training, "make_plan", full)
+    skipped = clip.clone()
+    skipped.clip_layer(-2)
+    motions = [make_motion(mid_block=True, layers_per_block=1, **more) for more in ({}, {"seed": 8})]
+    motions += [None, make_motion(mid_block=True, layers_per_block=1, beta_schedule="scaled_linear")]
+    for chosen, motion in [(clip, each) for each in motions] + [(skipped, None), (clip, None)]:
+        with pytest.raises(OSError, match="stopped here"):
+            train(chosen, "coarse", start, motion=motion)
+    assert folders[-1] == folders[2], "the same inputs find the run again"
+    assert len(set(folders)) == 5
+
+
+def test_clips_are_noised_as_the_motion_module_was(clip, start, monkeypatch):  # noqa: F811
+    """By its schedule; by the host's own one without a module."""
+    core, named = pack("core.training.image_prompt"), []
+    diffusion = core.Diffusion
+    monkeypatch.setattr(
+        core, "Diffusion", lambda names, *rest: named.append(names) or diffusion(names, *rest)
+    )
+    moving = make_motion(mid_block=True, layers_per_block=1, beta_schedule="linear")
+    for motion in (moving, None):
+        train(clip, "coarse", start, motion=motion, steps=1)
+    assert named == [("linear",), ("scaled_linear",)]
+
+
+def test_clip_skip_is_that_of_the_connected_clip(clip, start):  # noqa: F811
+    """Whatever was encoded last: all copies of a CLIP share one text encoder."""
+    training = pack("nodes.host.image_prompt_training")
+    skipped = clip.clone()
+    skipped.clip_layer(-2)
+    wanted = {one: one.encode_from_tokens(one.tokenize("a dog")) for one in (clip, skipped)}
+    assert not torch.equal(wanted[clip], wanted[skipped])
+    for one, other in ((clip, skipped), (skipped, clip)):
+        other.encode_from_tokens(other.tokenize("a dog"))
+        model = make_demo_model()
+        with torch.inference_mode(False):
+            family = training.HostPromptFamily(
+                model, one, None, pack("core.image_prompt.network").ImagePrompt(start.model.config)
+            )
+            found = family.context(["a dog"], ["dog"], [None])
+        family.remove()
+        assert torch.allclose(found, wanted[one].float(), atol=1e-5)
+
+
 def test_what_does_not_belong_together_is_refused(clip, start):  # noqa: F811
     with pytest.raises(ValueError, match="Real clips need a picture encoder"):
         train(clip, "coarse", None, dataset="somewhere")
@@ -115,6 +169,19 @@ def test_what_does_not_belong_together_is_refused(clip, start):  # noqa: F811
         train(None, "coarse", start)
     with pytest.raises(ValueError, match="There is no data set"):
         train(clip, "coarse", start, dataset="nowhere")
+
+
+def test_it_is_refused_before_anything_is_encoded(clip, start, monkeypatch):  # noqa: F811
+    def encoded(*_):
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(Vae, "encode", encoded)
+    with pytest.raises(ValueError, match="save_prefix is"):
+        train(clip, "coarse", start, save_prefix="../there")
+    with pytest.raises(ValueError, match="have 40 frames, this motion module takes at most 32"):
+        train(clip, "coarse", start, motion=make_motion(mid_block=True, layers_per_block=1), frames=40)
+    with pytest.raises(ValueError, match="parts, this UNet has"):
+        train(clip, "coarse", start, motion=make_motion())
 
 
 def test_a_run_that_cannot_begin_leaves_no_hooks(clip, start, monkeypatch):  # noqa: F811
@@ -144,7 +211,10 @@ def test_the_data_set_node(folders):
     (videos / "a.boxes.json").write_text(json.dumps({"0": [8, 8, 40, 40]}))
     run = pack("nodes.image_prompt_training").BuildSubjectDataSet.execute
     path, report = run(str(videos), "set", "dog: dog", "known", 10, 0.6).result
-    assert report.splitlines() == ["1 kept, 0 no caption, 0 no key word, 0 no box", "a.webp: 1 boxes"]
+    assert report.splitlines() == [
+        "1 kept, 0 no caption, 0 no key word, 0 no box, 0 unreadable",
+        "a.webp: 1 boxes",
+    ]
     assert str(folders / "output" / "set") in path
     faces = run(str(videos), "set", "dog = face: dog", "faces", 10, 0.6).result[1]
     assert "1 no box" in faces

@@ -107,12 +107,15 @@ def test_a_folder_compares_with_a_prompt_too(node, clips, tmp_path, monkeypatch)
     [
         ({"prompt": "a dog"}, "A prompt is compared by a whole CLIP model: choose its folder"),
         ({"references": torch.rand(1, 8, 8, 3)}, "References are compared by features: connect clip_vision"),
+        ({"reference": torch.rand(2, 96, 96, 3), "clip_vision": "unused"}, "16 frames, the reference 2"),
+        ({"frames": torch.rand(2, 8, 8, 3), "clip_vision": "unused"}, "DIS flow needs at least 16x16"),
+        ({"frames": torch.rand(1, 96, 96, 3), "clip_vision": "unused"}, "at least 2 frames, got 1"),
     ],
 )
 def test_what_nothing_can_compare_is_refused(node, clips, given, message):
     """Before any work."""
     with pytest.raises(ValueError, match=message):
-        node.execute(clips["style"], **given)
+        node.execute(**{"frames": clips["style"], **given})
 
 
 def test_interrupt_stops_it(node, clips):

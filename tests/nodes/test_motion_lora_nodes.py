@@ -128,6 +128,8 @@ def test_a_folder_of_curated_clips_is_read_from_the_input_folder(folders, parts)
     assert footage.dataset_names() == ["none", "real"]
     net, _ = train(parts, [], "real")
     assert set(net.model.lora.roles) == {"camera"}
+    with pytest.raises(ValueError, match=f"Clip '00000' of 'real' has {FRAMES} frames, frames is 3"):
+        train({**parts, "vae": None}, [], "real", frames=3)
 
 
 def test_what_cannot_be_trained_is_refused_in_a_sentence(folders, parts):
@@ -148,6 +150,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(folders, parts):
             parts, [("camera", torch.rand(3, 64, 64, 3), "")]
         ),
         "64x60, expected multiples of 8": lambda: train(parts, [("camera", odd, "")]),
+        "save_prefix is": lambda: train({**parts, "vae": None}, both(), save_prefix="../net"),
         "2 captions for 1 clips": lambda: train(parts, [("camera", images(), "a\nb")]),
     }.items():
         with pytest.raises(ValueError, match=message):

@@ -1,11 +1,14 @@
 """The bridge: motion modules on a real ComfyUI model, in this process."""
 
+import copy
 import gc
 
 import pytest
 import torch
 from choreographer.tests.nodes.tiny import hook_count, make_cond, make_model, make_motion, pack, sample
 from torch.nn import Linear
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 
@@ -294,6 +297,26 @@ def test_auto_beta_schedule_is_the_module_s_and_velocity_stays():
     )
     assert model.get_model_object("model_sampling").sigma_max == before
     assert float(moved(model).get_model_object("model_sampling").sigma_max) == pytest.approx(25.146, abs=2e-3)
+
+
+def test_beta_schedule_sends_no_float64_to_the_models_device():
+    """Apple's GPUs know none; "meta" stands for any device that is not the CPU."""
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            for value in tree_leaves(found):
+                if isinstance(value, torch.Tensor) and value.device.type == "meta":
+                    assert value.dtype != torch.float64, function
+            return found
+
+    model = make_model().clone()
+    elsewhere = copy.deepcopy(model.get_model_object("model_sampling")).to("meta")
+    model.add_object_patch("model_sampling", elsewhere)
+    with Watch():
+        pack("nodes.host.schedules").apply_beta_schedule(model, "linear", "linear")
+    found = model.get_model_object("model_sampling").sigmas
+    assert found.device.type == "meta" and found.dtype == torch.float32
 
 
 def test_beta_schedule_of_distilled_and_zero_snr_models():

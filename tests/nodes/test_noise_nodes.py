@@ -268,3 +268,53 @@ def test_interrupt_stops_the_ksampler_node(nodes, model, prompts):
     comfy.model_management.interrupt_current_processing(True)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         call(nodes.NoisePriorKSampler, model, 9, 0.1, 3, 4.0, "euler", "normal", *prompts, latent(), 1.0)
+
+
+def test_freeinit_start_is_the_noised_clips_below_the_cutoff(model):
+    """The second pass starts with the noised clip's low frequencies, and new ones where the filter ends."""
+    freeinit, noise = pack("nodes.freeinit"), call(pack("nodes.noise").GaussianNoisePrior, 6, 0.2)
+    clip = latent(6, seed=3)
+    second = call(freeinit.FreeInitNoise, model, clip, noise, 9, "butterworth", 0.5, 0.5)
+    found = second.generate_noise(latent(6))
+    sigma = float(model.get_model_object("model_sampling").sigma_max)
+    noised = noise.generate_noise(clip) * sigma + model.model.process_latent_in(clip["samples"])
+    spectra = [torch.fft.fftn(x, dim=(0, 2, 3)) for x in (found, noised / (1 + sigma**2) ** 0.5)]
+    assert torch.allclose(spectra[0][0, :, 0, 0], spectra[1][0, :, 0, 0], rtol=1e-4)
+    highest = [spectrum[3, :, 4, 4] for spectrum in spectra]  # twice the cutoffs
+    assert not torch.allclose(*highest, rtol=0.5)
+
+
+def test_freeinit_noise_is_white_and_its_seed_its_own(model):
+    """A white first pass gives unit variance, even where both passes have one seed."""
+    freeinit, noise = pack("nodes.freeinit"), call(pack("nodes.noise").GaussianNoisePrior, 6, 0.0)
+    clip = {"samples": torch.zeros(16, 4, 32, 32)}
+    make = [
+        call(freeinit.FreeInitNoise, model, clip, noise, seed, "gaussian", 0.5, 0.5) for seed in (6, 6, 7)
+    ]
+    same, again, other = (one.generate_noise(clip) for one in make)
+    assert torch.equal(same, again) and not torch.equal(same, other)
+    assert make[2].seed == 7
+    for drawn in (same, other):
+        assert float(drawn.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_freeinit_second_pass_is_nearer_to_the_first(model, prompts):
+    """A second pass from it resembles the first more than one from other noise does."""
+    freeinit, noises = pack("nodes.freeinit"), pack("nodes.noise")
+    noise, sigmas = call(noises.GaussianNoisePrior, 6, 0.0), start(model)
+    first = custom(model, noise, sigmas, latent(), prompts)
+    second = call(freeinit.FreeInitNoise, model, {"samples": first}, noise, 9, "gaussian", 0.5, 0.5)
+    near = custom(model, second, sigmas, latent(), prompts)
+    far = custom(model, call(noises.GaussianNoisePrior, 9, 0.0), sigmas, latent(), prompts)
+    assert float((near - first).square().mean()) < 0.8 * float((far - first).square().mean())
+
+
+def test_freeinit_refuses_another_size(model):
+    """One sentence names both sizes; so it does for a latent that is no clip of frames."""
+    freeinit, noise = pack("nodes.freeinit"), call(pack("nodes.noise").GaussianNoisePrior, 6, 0.0)
+    second = call(freeinit.FreeInitNoise, model, latent(4, seed=1), noise, 9, "gaussian", 0.25, 0.25)
+    with pytest.raises(ValueError, match=r"clip of \(4, 4, 8, 8\), the latent to sample is \(6, 4, 8, 8\)"):
+        second.generate_noise(latent(6))
+    video = {"samples": torch.zeros(1, 16, 4, 8, 8)}
+    with pytest.raises(ValueError, match="one latent a frame"):
+        call(freeinit.FreeInitNoise, model, video, noise, 9, "gaussian", 0.25, 0.25)

@@ -2,7 +2,16 @@
 
 import pytest
 import torch
-from choreographer.tests.nodes.tiny import CONTEXT, make_cond, make_model, pack, sample
+from choreographer.tests.nodes.test_image_attention import applied
+from choreographer.tests.nodes.tiny import (
+    CONTEXT,
+    hook_count,
+    make_cond,
+    make_model,
+    make_motion,
+    pack,
+    sample,
+)
 
 pytestmark = pytest.mark.usefixtures("comfy_host")
 
@@ -67,6 +76,10 @@ def test_mistakes_stop_before_any_encoding():
         schedule("0: red\n8: blue", clip=clip)
     with pytest.raises(ValueError, match="Prompt Schedule has no text encoder"):
         pack("nodes.prompts").PromptSchedule.execute(None, "0: red", 8, "linear")
+    with pytest.raises(ValueError, match="^Negative prompt schedule line 2: expected 'frame: text'"):
+        schedule("0: a", clip=clip, negative="0: b\nbad")
+    with pytest.raises(ValueError, match="^Negative prompt schedule has two entries for frame 0"):
+        schedule("0: a", clip=clip, negative="0: b\n0: c")
     assert clip.texts == []
 
 
@@ -86,3 +99,20 @@ def test_progress_and_interrupt():
         model_management.interrupt_current_processing(False)
         set_progress_bar_global_hook(None)
     assert seen == [(1, 3), (2, 3), (3, 3), (2, 5)]
+
+
+@pytest.mark.parametrize("kind", ["motion", "tuning", "image attention", "windows", "longer windows"])
+def test_a_schedule_of_another_length_than_the_clip_is_refused(kind):
+    model, windows = make_model(), pack("nodes.host.windows").apply_context_windows
+    make = {
+        "motion": lambda: pack("nodes.host.patching").apply_motion_module(model, make_motion()),
+        "tuning": lambda: pack("nodes.host.tuning").apply_tuning(model, None),
+        "image attention": lambda: applied(model),
+        "windows": lambda: windows(model, "standard_static", "flat", 4, 2, 1, False),
+        "longer windows": lambda: windows(model, "standard_static", "flat", 16, 2, 1, False),
+    }
+    made, scheduled = make[kind](), schedule("0: red\n7: blue", 8)
+    for prompts in ({"positive": scheduled}, {"negative": scheduled}):
+        with pytest.raises(ValueError, match="The prompt schedule has 8 frames, the latent has 6: set"):
+            sample(made, 6, steps=1, **prompts)
+    assert sample(made, 8, steps=1, positive=scheduled).shape[0] == 8 and hook_count(model) == 0

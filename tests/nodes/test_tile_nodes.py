@@ -234,6 +234,7 @@ def test_what_tiles_cannot_take_is_said_before_the_clip_is_enlarged(model, movin
     for kind, frames, positive, message in (
         (model, 2, area, "cannot be divided into tiles"),
         (moving, 2, schedule, "The prompt schedule has 3 frames, the latent has 2"),
+        (model, 2, schedule, "The prompt schedule has 3 frames, the latent has 2"),
         (moving, 1, None, "The latent has 1 frame"),
         (attentive(model), 2, None, "carries 'Self-Attention Guidance'"),
     ):

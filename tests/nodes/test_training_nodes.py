@@ -177,6 +177,27 @@ def test_training_does_not_use_an_attention_without_a_backward_pass(folders, mod
     assert same(weights(whole), weights(other))
 
 
+@pytest.mark.parametrize("shared_norm", [False, True])
+def test_training_sees_the_unet_that_sampling_has(folders, model, monkeypatch, shared_norm):
+    """With AnimateDiff v1's norms over the clip as well, where the module has them."""
+    training, patching = pack("nodes.host.training"), pack("nodes.host.patching")
+    motion = make_motion(shared_norm=shared_norm, layers_per_block=1, mid_block=True).model
+    noisy = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    context, step, found = torch.randn(1, 7, CONTEXT), torch.tensor([500]), []
+    with torch.inference_mode(False), torch.no_grad():
+        family = training.HostFamily(model, motion, {"a": context})
+        predict = lambda *_, **__: found.append(family.predict(noisy, step, ["a"], 4)) or {"motion": None}  # noqa: E731
+        monkeypatch.setattr(training, "train_motion", predict)
+        training.run(family, None, None, settings(frames=4), [])
+        sampled = patching.MotionRun(motion, patching.MotionOptions())
+        sampled.inject(model)
+        sampled.state.frames, sampled.state.active = 4, True
+        told = {"cond_or_uncond": [0]}
+        wanted = family.unet(noisy, step.expand(4), context.expand(4, -1, -1), transformer_options=told)
+        sampled.eject(model)
+    assert torch.allclose(found[0], wanted, atol=1e-5 * float(wanted.abs().max()))
+
+
 @pytest.mark.parametrize("kind", ["eps", "v_prediction", "x0", "lcm", "img_to_img"])
 def test_what_a_patched_model_predicts_is_read_from_its_sampling(model, kind):
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
@@ -319,6 +340,12 @@ def test_sprite_world_gives_a_clip_and_its_truth(comfy_host):
     assert (path[1:, 0] < path[:-1, 0]).all()
     pixels = [frame.nonzero().float().mean(0).flip(0) + 0.5 for frame in mask]  # middles are at a half
     assert ((torch.stack(pixels) - path).mean(0).abs() < 0.2).all()
+
+
+def test_sprite_world_finds_no_flow(comfy_host, monkeypatch):
+    """No output has it, and it would be the largest part."""
+    monkeypatch.setattr(pack("core.data.render").Renderer, "flow", lambda *_: pytest.fail("nobody needs it"))
+    assert run_node("SpriteWorld", **WORLD)[0].shape == (5, 64, 96, 3)
 
 
 def test_sprite_world_repeats_by_its_seed(comfy_host):

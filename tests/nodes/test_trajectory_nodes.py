@@ -112,6 +112,13 @@ def test_what_is_exported_comes_back(run, form):
                                atol=1e-5, rtol=0)  # fmt: skip
 
 
+def test_ati_gets_121_points_of_the_clips_frames(run):
+    out = export(run, read(run, "1,0,10,10\n1,7,80,10"), "ati")
+    (path,) = json.loads(out["text"])
+    assert len(path) == 121 and [path[i]["x"] for i in (0, 60, 120)] == [10, 45, 80]
+    assert out["tracks"]["track_path"].shape == (8, 1, 2)
+
+
 def test_points_need_one_source(run):
     tracks = export(run, read(run), "csv")["tracks"]
     for inputs, given in (({}, "neither"), ({"coordinates": "1,2", "tracks": tracks}, "both")):

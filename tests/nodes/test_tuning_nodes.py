@@ -174,11 +174,16 @@ def test_a_finished_run_whose_file_could_not_be_written_writes_it_the_next_time(
 def test_a_model_patched_to_predict_v_is_tuned_as_one(model):
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 
-    training = pack("nodes.host.tuning_training")
+    training, texts = pack("nodes.host.tuning_training"), {"": torch.zeros(1, 1, 1)}
     patched = ModelSamplingDiscrete().patch(model, "v_prediction", True)[0]
-    family = training.TuningFamily(patched, {}, "", FRAMES)
+    family = training.TuningFamily(patched, texts, "", FRAMES)
     assert family.target == "v" and family.sampling is patched.get_model_object("model_sampling")
-    assert training.TuningFamily(model, {}, "", FRAMES).target == "noise"
+    plain = training.TuningFamily(model, texts, "", FRAMES)
+    assert plain.target == "noise"
+    zero_snr = training.TuningFamily(ModelSamplingDiscrete().patch(model, "eps", True)[0], texts, "", FRAMES)
+    latents, asked = torch.zeros(1), training.TuneSettings()
+    folders = {training.plan_of(one, latents, asked).folder for one in (plain, family, zero_snr)}
+    assert len(folders) == 3, "a run goes on only with what the model was told to predict, and its sigmas"
 
 
 def test_training_refuses_what_it_cannot_use(model):

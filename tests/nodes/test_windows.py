@@ -76,7 +76,41 @@ def test_every_plan_visits_every_frame_and_none_twice(windows, schedule, stride,
             for handler._step in range(5):
                 plan = [w.index_list for w in handler.get_context_windows(None, torch.zeros(frames, 1), {})]
                 assert {i for window in plan for i in window} == set(range(frames))
-                assert all(len(set(window)) == len(window) <= length for window in plan)
+                assert all(1 < len(set(window)) == len(window) <= length for window in plan)
+
+
+def shares(handler, frames):
+    """The windows, and their parts in each frame's result, (windows, frames)."""
+    windows = handler.get_context_windows(None, torch.zeros(frames, 1), {})
+    x = torch.zeros(frames, len(windows), 1, 1)
+    total, weights = [torch.zeros_like(x)], [torch.zeros(frames, 1, 1, 1)]
+    for number, window in enumerate(windows):
+        result = torch.zeros(len(window.index_list), len(windows), 1, 1)
+        result[:, number] = 1
+        handler.combine_context_window_results(
+            x, [result], None, window, number, len(windows), torch.zeros(1), total, weights, [[0.0] * frames]
+        )
+    return [window.index_list for window in windows], (total[0] / weights[0])[:, :, 0, 0].T
+
+
+@pytest.mark.parametrize("overlap", [4, 12])
+@pytest.mark.parametrize("loop", [True, False])
+@pytest.mark.parametrize("fuse", ["pyramid", "relative", "overlap-linear"])
+@pytest.mark.parametrize("schedule", ["standard_uniform", "looped_uniform", "standard_static"])
+def test_no_window_ends_with_a_seam(windows, schedule, fuse, loop, overlap):
+    """Where a window's end has other windows on it, its part there is small, and grows inwards."""
+    frames = 32
+    handler = windows.FrameWindows(schedule, fuse, 16, overlap, closed_loop=loop)
+    for handler._step in range(3):
+        plan, parts = shares(handler, frames)
+        assert torch.allclose(parts.sum(0), torch.ones(frames), atol=1e-5)
+        for window, part in zip(plan, parts, strict=True):
+            held = [sum(frame in other for other in plan) for frame in window]
+            own = part[window]
+            for place, inner in ((0, 1), (-1, -2)):
+                ends = window[place] in (0, frames - 1) and schedule != "looped_uniform"
+                if held[place] == held[inner] == 2 and not ends:
+                    assert float(own[place]) < 0.5 and float(own[place]) < float(own[inner]), (window, own)
 
 
 def test_a_prompt_lands_on_its_frames(windows):

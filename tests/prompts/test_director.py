@@ -206,7 +206,7 @@ def test_every_schedule_reads_back():
         "ends with a comma,",
         "8: looks like a key",
         "# looks like a comment",
-        "plain",
+        "one, 8: looks like another key",
     ]
     keys = parse_prompts(schedule_text(prompts), 81)
     assert [key.value for key in keys] == prompts and [key.frame for key in keys] == [0, 20, 40, 60, 80]

@@ -24,6 +24,12 @@ def test_quotes_may_hold_quotes_and_nothing():
     assert parse_prompts(r'0: "a \"red\" ball", 4: ""') == (Key(0, 'a "red" ball'), Key(4, ""))
 
 
+@pytest.mark.parametrize("text", ["a (blue:1.2) ball, soft", "a film, 16:9, 4k", "at 8: a ball", "a, (8: b)"])
+def test_a_text_with_colons_is_one_key(text):
+    assert parse_prompts(f"0: {text}") == (Key(0, text),)
+    assert parse_prompts('0: "a, 8: b"') == (Key(0, "a, 8: b"),)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -33,6 +39,9 @@ def test_quotes_may_hold_quotes_and_nothing():
         ('0: "a", b', "line 1: expected 'frame: text'.*got 'b'"),
         ("0: a\n0: b", "two entries for frame 0"),
         ("  \n# nothing", "no keys"),
+        ("0: a red ball, 8: a blue ball", "line 1: '8:' looks like another key; begin a line with it"),
+        ('0: a\n4: b, "50%" [hold]: "c"', "line 2: '\"50%\" .hold.:' looks like another key"),
+        ("0:a,8:b", "line 1: '8:' looks like another key"),
     ],
 )
 def test_mistakes_name_their_line(text, message):

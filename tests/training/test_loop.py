@@ -59,6 +59,30 @@ def test_what_raises_in_a_run_loses_no_finished_step(tmp_path):
     assert trainer(tmp_path).resume().step == 6
 
 
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_step_with_no_numbers_ends_the_run_and_spoils_nothing(tmp_path, where):
+    """The message names the step, and what is kept is that of the step before."""
+    made = trainer(tmp_path)
+    parameter, loss = made.parameters[0], made.loss
+
+    def spoilt(step, generator):
+        value = loss(step, generator)
+        if step == 3:
+            value = (
+                value * torch.nan
+                if where == "loss"
+                else value + (parameter - parameter.detach()).abs().sqrt().sum()
+            )
+        return value
+
+    made.loss = spoilt
+    with pytest.raises(ValueError, match="Step 4 has a loss of .* lower the learning rate"):
+        made.run()
+    resumed = trainer(tmp_path).resume()
+    assert resumed.step == 3
+    assert all(bool(p.isfinite().all()) for p in [*resumed.parameters, *resumed.shadow])
+
+
 def test_training_learns_and_leaves_frozen_weights(tmp_path):
     run = trainer(tmp_path, steps=STEPS)
     frozen = run.modules["net"][2].bias.clone()

@@ -10,6 +10,7 @@ from choreographer.core.trajectory.formats import (
     Reading,
     parse,
     read_tracks,
+    write_ati,
     write_coordinates,
     write_csv,
     write_tracks,
@@ -41,6 +42,9 @@ def as_dicts(tracks):
         "track,frame,x,y\na,0,20,10\na,5,40,90\nb,0,100,50",
         "1,20,10\n2,100,50\n1,40,90\n",
         "# a comment\ny, x, track\n10,20,1\n90,40,1\n50,100,2",
+        "\ufefftrack,x,y\na,20,10\na,40,90\nb,100,50",  # as Excel writes it
+        "\ufeff" + json.dumps(TWO),
+        "1,20,10\n \n1,40,90\n,,\n2,100,50\n",  # blank lines
     ],
 )
 def test_coordinates_in_all_their_shapes(text):
@@ -139,11 +143,33 @@ def test_the_reading_is_checked():
 
 def test_what_is_written_is_read_again():
     drawn = Trajectories((Track((Point(0.1, 0.2), Point(0.5, 0.9), Point(0.8, 0.3))),), (preset("zoom in"),))
-    found = sample(drawn, 121, SIZE)  # as ATI takes it
+    found = sample(drawn, 121, SIZE)
     for text in (write_coordinates(found), write_csv(found)):
         again = sample(parse(text, Reading(SIZE, curve="linear")), 121, SIZE)
         torch.testing.assert_close(again.paths, found.paths, atol=1e-4, rtol=0)
     assert len(json.loads(write_coordinates(found))[0]) == 121
+
+
+def test_what_is_hidden_in_csv():
+    text = "\n".join(
+        f"{i},{i},{i},{seen}" for i, seen in enumerate(("1", "1.0", "true", "0", "0.0", "False", ""))
+    )
+    points = parse("track,x,y,visible\n" + text, READING).tracks
+    assert [track.points[0].visible for track in points] == [True] * 3 + [False] * 4
+
+
+def test_ati_gets_the_whole_clip_in_121_points():
+    points = (Point(0, 0, 0), Point(0.25, 0.5, 5), Point(1, 0.5, 15))
+    found = sample(Trajectories((Track(points, curve="linear", timing="keys"),)), 16, SIZE)
+    (path,) = json.loads(write_ati(found))
+    assert len(path) == 121
+    assert [path[i] for i in (0, 40, 80, 120)] == [
+        {"x": x, "y": y} for x, y in ((0, 0), (50, 50), (125, 50), (200, 50))
+    ]
+    assert path[44]["x"] == pytest.approx(57.5)  # half way from frame 5 to 6
+    still = sample(Trajectories((Track((Point(0.5, 0.5),)),)), 1, SIZE)
+    assert json.loads(write_ati(still)) == [[{"x": 100, "y": 50}] * 121]
+    assert write_ati(sample(Trajectories(), 16, SIZE)) == "[]"
 
 
 def test_tracks_of_the_host():

@@ -10,7 +10,7 @@ from choreographer.devtools.host import Host
 from choreographer.devtools.links import link_pack, write_model_paths
 from choreographer.devtools.setup import FETCHED, Environment
 from choreographer.tests.web.examples import add_inputs, add_placeholders
-from choreographer.tests.web.page import EditorPage
+from choreographer.tests.web.page import SITE, EditorPage
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
@@ -28,6 +28,34 @@ def browser():
         running = playwright.chromium.launch(executable_path=chromium(), args=OPTIONS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def blank(browser):
+    """An empty page that can import the pack's scripts from SITE, without a host."""
+    page = browser.new_page()
+
+    def serve(route):
+        path = ROOT / "web" / route.request.url.removeprefix(SITE + "/")
+        if path.is_file():
+            route.fulfill(path=path, content_type="text/javascript")
+        else:
+            route.fulfill(body="<title>blank</title>", content_type="text/html")
+
+    page.route("**/*", serve)
+    page.goto(SITE)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def module(blank):
+    """What a module of the page exports, called when it is a function: module(path, name, *arguments)."""
+    call = """async ([path, name, args]) => {
+        const found = (await import(path))[name];
+        return typeof found === "function" ? found(...args) : found;
+    }"""
+    return lambda path, name, *arguments: blank.evaluate(call, [f"{SITE}/js/{path}", name, arguments])
 
 
 class EditorHost(Host):

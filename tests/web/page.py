@@ -6,6 +6,7 @@ import urllib.request
 
 from choreographer.devtools.host import OPENER
 
+SITE = "http://pack.test"  # of an empty page without a server: the pack's files are handed to it
 NOISE = (
     "user.css",
     "/userdata",  # nothing is saved yet

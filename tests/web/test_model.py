@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from choreographer.core.trajectory.camera import PRESETS
 from choreographer.core.trajectory.document import read_document
-from choreographer.core.trajectory.formats import Reading, parse
+from choreographer.core.trajectory.formats import Reading, parse, write_ati
 from choreographer.core.trajectory.sample import sample
 from choreographer.core.trajectory.track import (
     CAMERA_EASINGS,
@@ -20,30 +20,7 @@ from choreographer.core.trajectory.track import (
 )
 
 WEB = Path(__file__).resolve().parents[2] / "web"
-SITE = "http://pack.test"  # no server: the files are handed to the page
 SIZE, FRAMES = (384, 256), 21
-
-
-@pytest.fixture(scope="module")
-def module(browser):
-    """What a module of the page exports, called when it is a function: module(path, name, *arguments)."""
-    page = browser.new_page()
-
-    def serve(route):
-        path = WEB / route.request.url.removeprefix(SITE + "/")
-        if path.is_file():
-            route.fulfill(path=path, content_type="text/javascript")
-        else:
-            route.fulfill(body="<title>blank</title>", content_type="text/html")
-
-    page.route("**/*", serve)
-    page.goto(SITE)
-    call = """async ([path, name, args]) => {
-        const found = (await import(path))[name];
-        return typeof found === "function" ? found(...args) : found;
-    }"""
-    yield lambda path, name, *arguments: page.evaluate(call, [f"{SITE}/js/{path}", name, arguments])
-    page.close()
 
 
 def track(random_, number):
@@ -154,6 +131,11 @@ TEXTS = [
     "1,0,10,20\n1,8,30,40\n",
     "# a comment\n1,10,20\n2,30,40",
     "10,20\n30,40",
+    "\ufefftrack,x,y\na,1,2\nb,3,4",
+    '\ufeff[[{"x": 1, "y": 2}]]',
+    '\ufeff{"version": 1, "tracks": [{"name": "a", "points": [[0.5, 0.5]]}]}',
+    "1,2\n \n3,4\n,\n",
+    "track,frame,x,y,visible\na,0,1,2,0.0\na,3,3,4,1.0",
     "",
     "[]",
 ]
@@ -196,15 +178,38 @@ def test_exports_are_read_back(module, format_):
     assert back.allclose(sample(read_document(document), FRAMES, SIZE).paths, atol=1e-3)
 
 
-def test_ati_exports_have_121_points(module):
-    text = module("model/exchange.js", "exportText", next(documents(1)), "ati", FRAMES, SIZE)
-    assert {len(path) for path in json.loads(text)} == {121}
+def test_ati_exports_have_121_points_for_the_whole_clip(module):
+    document = next(documents(1))
+    text = module("model/exchange.js", "exportText", document, "ati", FRAMES, SIZE)
+    ours = json.loads(write_ati(sample(read_document(document), FRAMES, SIZE)))
+    for path, expected in zip(json.loads(text), ours, strict=True):
+        assert len(path) == 121 and path[60] == {key: pytest.approx(expected[60][key]) for key in "xy"}
+    timed = {"points": [{"x": 0, "y": 0, "frame": 0}, {"x": 1, "y": 0, "frame": 15}], "timing": "keys"}
+    document = {"version": 1, "tracks": [timed]}
+    (path,) = json.loads(module("model/exchange.js", "exportText", document, "ati", 16, SIZE))
+    assert [path[i]["x"] for i in (0, 60, 119, 120)] == pytest.approx([0, 192, 380.8, 384], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"tracks": [{"name": "a", "points": [{"x": 0, "y": 0, "frame": 30}]}]}, "set for frame 30"),
+        (
+            {"tracks": [{"name": "a", "points": [[0, 0]]}], "camera": [{"pan": 1, "end": 30}]},
+            "end is set for",
+        ),
+    ],
+)
+@pytest.mark.parametrize("format_", ["coordinates", "ati", "csv"])
+def test_what_does_not_fit_into_the_clip_is_not_exported(module, format_, entries, message):
+    with pytest.raises(Exception, match=message):
+        module("model/exchange.js", "exportText", {"version": 1, **entries}, format_, FRAMES, SIZE)
 
 
 def test_a_free_hand_stroke_becomes_few_points_that_keep_its_speed(module):
     """Fast at first, then slow: a quarter of the time for three quarters of the way."""
     stroke = [{"x": 75 * i / 25 if i < 25 else 50 + i, "y": 128.0, "t": 10.0 * i} for i in range(101)]
-    points = module("model/simplify.js", "recordedPoints", stroke, 17, [256, 256], 1.5)
+    points = module("model/stroke.js", "recordedPoints", stroke, 17, [256, 256], 1.5)
     assert len(points) == 3
     assert [point["frame"] for point in points] == pytest.approx([0, 4, 16], abs=0.2)
     path = sample(
@@ -237,3 +242,9 @@ def test_a_reversed_track_runs_the_same_way_back(module):
         assert found.paths.flip(1).allclose(path, atol=2e-3)
         compared += 1
     assert compared > 15
+
+
+def test_a_track_whose_times_do_not_fit_is_not_reversed(module):
+    points = [{"x": x, "y": 0, "frame": frame} for x, frame in ((0, 0), (0.5, 20), (1, 31))]
+    document = {"version": 1, "tracks": [{"name": "a", "timing": "keys", "points": points}]}
+    assert module("model/edit.js", "reverseTrack", document, 0, 16, SIZE) == document

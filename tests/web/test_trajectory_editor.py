@@ -44,6 +44,32 @@ def test_a_path_is_where_the_pointer_was_at_any_zoom(page, scale):
     assert not page.errors
 
 
+def test_a_double_click_ends_a_path(page):
+    node, stage = open_editor(page)
+    stage.tool("Draw a path point by point")
+    for place in PATH[:2]:
+        stage.click(*place)
+    stage.click(*PATH[2], click_count=2)
+    found = points(page.document(node))
+    assert len(found) == 3 and found[2] == pytest.approx(PATH[2], abs=1.01 / stage.pixel)
+    stage.drag(PATH[2], (300, 200))
+    moved = points(page.document(node))
+    assert moved[:2] == found[:2] and len(moved) == 3, "the select tool is back"
+    assert not page.errors
+
+
+def test_coordinates_are_drawn_and_edited_in_the_nodes_frame(page):
+    text = '[[{"x": 96, "y": 64}, {"x": 288, "y": 192}]]'
+    node = page.add(NODE, size=(420, 480), trajectories=text, width=384, height=256)
+    stage = StageOf(page, page.editor(), (384, 256))
+    stage.drag((96, 64), (192, 64))
+    document = page.document(node)
+    first, second = document["tracks"][0]["points"]
+    assert (first["x"] * 384, first["y"] * 256) == pytest.approx((192, 64), abs=3)
+    assert second == {"x": 0.75, "y": 0.75} and document["size"] == [384, 256]
+    assert not page.errors
+
+
 def test_points_move_alone_together_and_by_keys(page):
     text = json.dumps(
         {"version": 1, "size": [512, 512], "tracks": [{"points": [[0.25, 0.25], [0.75, 0.25]]}]}

@@ -18,7 +18,7 @@ app.registerExtension({
       id: "Choreographer.Editors.Speed",
       category: ["Choreographer", "Editors", "Speed"],
       name: "Frames a second when an editor plays",
-      tooltip: "Only how fast the trajectory and keyframe editors play; not part of any clip.",
+      tooltip: "Only how fast the trajectory editor plays; not part of any clip.",
       type: "slider",
       attrs: { min: 1, max: 60, step: 1 },
       defaultValue: 8,

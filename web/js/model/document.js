@@ -31,7 +31,8 @@ export const isDocument = (text) => text.trim().startsWith("{") && isOwn(parseJs
 const isOwn = (data) => !Array.isArray(data) && !("x" in data);
 
 /** Parsed JSON, also with single quotes, and also one value a line. */
-function parseJson(text) {
+function parseJson(given) {
+  const text = given.trim(); // also of a byte-order mark
   const quoted = (part) => (part.includes('"') ? part : part.replaceAll("'", '"'));
   try {
     return JSON.parse(quoted(text));

@@ -1,8 +1,9 @@
 /** Changes of a trajectory document. Each gives a new document; what did not change stays the same object. */
 
 import { sampleTrack } from "./sample.js";
+import { Selection } from "./selection.js";
 import { lean } from "./text.js";
-import { stopPlaces } from "./timing.js";
+import { fromStart, stopPlaces } from "./timing.js";
 import { MOVE, POINT, TRACK } from "./words.js";
 
 /** Parts of the frame with as many digits as matter: a millionth is 1/200 pixel of a 4K frame. */
@@ -43,11 +44,25 @@ export function addTrack(doc, track) {
   return { ...doc, tracks: [...doc.tracks, { name: freeName(doc), ...lean(track, TRACK), points }] };
 }
 
-/** The document with a point put into a track before place `at`. */
+/** The document with a point put into a track before place `at`; timing "keys" gives way to it. */
 export function insertPoint(doc, place, at, point) {
-  const points = doc.tracks[place].points.slice();
+  const track = doc.tracks[place];
+  const points = track.points.slice();
   points.splice(at, 0, pointWith(point, {}));
-  return replaceTrack(doc, place, { ...doc.tracks[place], points });
+  const timing = track.timing === "keys" && point.frame == null ? undefined : track.timing;
+  return replaceTrack(doc, place, lean({ ...track, timing, points }, {}));
+}
+
+/** The document with a point after a track's last; from one at the clip's end it takes the frame over. */
+export function appendPoint(doc, place, point, frames) {
+  const { points } = doc.tracks[place];
+  const last = points.length - 1;
+  const { frame, hold = 0 } = points[last];
+  const longer = insertPoint(doc, place, last + 1, point);
+  if (frame == null || fromStart(frame, frames) + hold < frames - 1) return longer;
+  const end = frame < 0 ? -1 : Math.max(frame, frames - 1);
+  const change = (_, __, k) => ({ frame: k === last ? null : end });
+  return mapPoints(longer, Selection.of(place, [last, last + 1]), change);
 }
 
 /** The document with each selected point as `change(point, track, its place)` has it. */
@@ -114,10 +129,14 @@ export function duplicateTrack(doc, place, by, size) {
 
 const MIRRORED = { "ease in": "ease out", "ease out": "ease in" };
 
-/** The document with one track from its end to its start, its times mirrored too, for a clip of `frames`. */
+/**
+ * The document with one track from its end to its start, its times mirrored too, for a clip of `frames`; as it is
+ * when its times do not fit into that.
+ */
 export function reverseTrack(doc, place, frames, size) {
   const track = doc.tracks[place];
-  const { frames: reached } = sampleTrack(track, frames, size);
+  const { frames: reached, error } = sampleTrack(track, frames, size);
+  if (error) return doc;
   const stops = stopPlaces(track);
   const eased = stops.some((stop) => (track.points[stop].easing ?? "linear") !== "linear");
   const points = track.points.map((point, i) => {
@@ -134,6 +153,24 @@ export function reverseTrack(doc, place, frames, size) {
     });
   });
   return replaceTrack(doc, place, { ...track, points: points.reverse() });
+}
+
+/**
+ * Both documents together, as `Trajectories.plus` of core/trajectory/track.py: the other's tracks are drawn later,
+ * its camera moves act later, the grid is that of the first with a move. A name that is taken becomes a number.
+ */
+export function joined(doc, other) {
+  const free = (sum, { name }) => (sum.tracks.some((track) => track.name === name) ? undefined : name);
+  const sum = other.tracks.reduce(
+    (before, track) => addTrack(before, { ...track, name: free(before, track) }),
+    doc,
+  );
+  const camera = [...(doc.camera ?? []), ...(other.camera ?? [])];
+  return documentWith(sum, {
+    camera: camera.length ? camera : doc.camera,
+    grid: doc.camera?.length || !other.camera?.length ? doc.grid : other.grid,
+    carry: doc.carry || other.carry || doc.carry,
+  });
 }
 
 /** The document with other entries in one camera move, or without it when `change` is null. */

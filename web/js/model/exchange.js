@@ -5,7 +5,7 @@ import { sampleAll } from "./sample.js";
 
 export const UNITS = ["pixels", "percent", "fraction"];
 export const FORMATS = ["trajectories", "coordinates", "ati", "csv"];
-const ATI_FRAMES = 121;
+const ATI_POINTS = 121;
 const COLUMNS = { 2: ["x", "y"], 3: ["track", "x", "y"], 4: ["track", "frame", "x", "y"] };
 COLUMNS[5] = [...COLUMNS[4], "visible"];
 
@@ -54,8 +54,8 @@ export function readCoordinates(given, reading) {
 export function readCsv(text, reading) {
   let rows = text
     .split(/\r?\n/)
-    .filter((line) => line.trim() && !line.trim().startsWith("#"))
-    .map((line) => line.split(",").map((cell) => cell.trim()));
+    .map((line) => line.split(",").map((cell) => cell.trim()))
+    .filter((row) => row.some((cell) => cell) && !row[0].startsWith("#"));
   let header = (rows[0] ?? []).map((cell) => cell.toLowerCase());
   if (header.includes("x") && header.includes("y")) rows = rows.slice(1);
   else header = COLUMNS[header.length];
@@ -74,7 +74,7 @@ export function readCsv(text, reading) {
     const point = {
       x: value("x"),
       y: value("y"),
-      visible: !["0", "false", ""].includes((cells.visible ?? "1").toLowerCase()),
+      visible: !["0", "0.0", "false", ""].includes((cells.visible ?? "1").toLowerCase()),
     };
     if ("frame" in cells) point.frame = value("frame");
     const name = cells.track ?? "1";
@@ -85,13 +85,25 @@ export function readCsv(text, reading) {
 
 const round4 = (value) => Math.round(value * 1e4) / 1e4;
 
-/** Text for other packs, one point a frame in pixels: "coordinates", "ati" (121 frames) or "csv". */
+/** Places at even times between the first and the last of a path, for whatever number of frames. */
+const spread = (path, count) =>
+  Array.from({ length: count }, (_, i) => {
+    const at = (i * (path.length - 1)) / (count - 1);
+    const [from, to] = [path[Math.floor(at)], path[Math.ceil(at)]];
+    return from.map((value, axis) => value + (at % 1) * (to[axis] - value));
+  });
+
+/**
+ * Text for other packs in pixels: "coordinates" and "csv" have one point a frame, "ati" has 121 points whatever
+ * the clip. Throws what is wrong with a track or move that does not fit into the clip.
+ */
 export function exportText(doc, format, frames, size) {
-  const sampled = sampleAll(doc, format === "ati" ? ATI_FRAMES : frames, size).filter(
-    ({ path }) => path.length,
-  );
+  const sampled = sampleAll(doc, frames, size);
+  const wrong = sampled.find(({ error }) => error);
+  if (wrong) throw new Error(wrong.error);
   if (format !== "csv") {
-    return inline(sampled.map(({ path }) => path.map(([x, y]) => ({ x: round4(x), y: round4(y) }))));
+    const points = (path) => (format === "ati" ? spread(path, ATI_POINTS) : path);
+    return inline(sampled.map(({ path }) => points(path).map(([x, y]) => ({ x: round4(x), y: round4(y) }))));
   }
   const rows = sampled.flatMap(({ path, seen }, i) =>
     path.map(([x, y], frame) => [i + 1, frame, round4(x), round4(y), Number(seen[frame])].join(",")),

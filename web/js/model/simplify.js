@@ -1,76 +1,81 @@
-/** Free-hand drawing and long tracks as a few points. */
+/** Long tracks as a few points that are, at any time, within some pixels of where the track was. */
 
-/**
- * Places of the points of a line that matter (Ramer, Douglas, Peucker): all others are within `tolerance` of
- * what is left. `where(points, i, from, to)` is the place that the straight piece from..to has for point i.
- */
-export function simplify(points, tolerance, where = nearest) {
-  const keep = new Set([0, points.length - 1]);
-  const pieces = [[0, points.length - 1]];
-  while (pieces.length) {
-    const [from, to] = pieces.pop();
-    let [worst, most] = [-1, tolerance];
-    for (let i = from + 1; i < to; i++) {
-      const [x, y] = where(points, i, from, to);
-      const far = Math.hypot(points[i].x - x, points[i].y - y);
-      if (far > most) [worst, most] = [i, far];
-    }
-    if (worst < 0) continue;
-    keep.add(worst);
-    pieces.push([from, worst], [worst, to]);
+import { curveAt } from "./curves.js";
+import { round6 } from "./edit.js";
+import { sampleTrack } from "./sample.js";
+import { fromStart, hasTimes } from "./timing.js";
+
+const FINER = 4; // tracks are also compared at places between frames, or between points
+
+/** Fewer points that say the same as a track's; all of them when its times do not fit into the clip. */
+export function simplifiedPoints(track, frames, size, tolerance) {
+  const timed = hasTimes(track);
+  const { points } = track;
+  const count = (timed ? frames - 1 : points.length - 1) * FINER + 1;
+  const clip = { count, size, tolerance };
+  const finer = { ...track, points: points.map((point) => slower(point, frames)) };
+  if (count === 1 || sampleTrack(finer, count, size).error) return points;
+  const shared = !timed && track.timing !== "length"; // by the points: leaving out one moves the others
+  if (shared && !points.some((point) => says(point, track))) return evenPoints(finer, clip) ?? points;
+  return neededPlaces(finer, clip).map((place) => points[place]);
+}
+
+/** A point of a clip with more frames to the second. */
+const slower = (point, frames) => ({
+  ...point,
+  frame: point.frame == null ? point.frame : fromStart(point.frame, frames) * FINER,
+  hold: (point.hold ?? 0) * FINER,
+});
+
+/** Whether a point says more than its x and y, and its frame where all have one. */
+function says({ frame, easing = "linear", hold, visible, into, out }, { curve, points }) {
+  const timed = frame != null && points.some((point) => point.frame == null);
+  return timed || easing !== "linear" || hold || visible === false || (curve === "bezier" && (into || out));
+}
+
+/** How many pixels other points are off at each time; Infinity where what was seen is not, or the reverse. */
+function differences(track, points, { count, size }) {
+  const [was, is] = [track, { ...track, points }].map((each) => sampleTrack(each, count, size));
+  return was.path.map(([x, y], i) =>
+    was.seen[i] === is.seen[i] ? Math.hypot(is.path[i][0] - x, is.path[i][1] - y) : Infinity,
+  );
+}
+
+/** The fewest points at even times that do; null when it takes as many as there are. */
+function evenPoints(track, clip) {
+  const { curve } = sampleTrack(track, clip.count, clip.size);
+  for (let number = 2; number < track.points.length; number += Math.ceil(number / 8)) {
+    const points = Array.from({ length: number }, (_, i) => {
+      const [x, y] = curveAt(curve, i / (number - 1));
+      return { x: round6(x / clip.size[0]), y: round6(y / clip.size[1]) };
+    });
+    if (Math.max(...differences(track, points, clip)) <= clip.tolerance) return points;
   }
-  return [...keep].sort((a, b) => a - b);
+  return null;
 }
 
-/** The point of the piece that is nearest: only the shape counts. */
-function nearest(points, i, from, to) {
-  const [a, b, point] = [points[from], points[to], points[i]];
-  const [dx, dy] = [b.x - a.x, b.y - a.y];
-  const length = dx * dx + dy * dy;
-  const share = length ? Math.min(Math.max(((point.x - a.x) * dx + (point.y - a.y) * dy) / length, 0), 1) : 0;
-  return [a.x + share * dx, a.y + share * dy];
+/** Places of a few of the points that do: those that say something, and where it is off most, those there. */
+function neededPlaces(track, clip) {
+  const { frames: reached } = sampleTrack(track, clip.count, clip.size);
+  const last = track.points.length - 1;
+  let kept = [...reached.keys()].filter((i) => i === 0 || i === last || says(track.points[i], track));
+  for (;;) {
+    const off = differences(
+      track,
+      kept.map((i) => track.points[i]),
+      clip,
+    );
+    const far = (i) => off[Math.round(reached[i])];
+    const worst = kept.slice(1).flatMap((to, k) => mostOff(kept[k], to, far));
+    if (Math.max(...off) <= clip.tolerance || !worst.length) return kept;
+    const wrong = worst.filter((i) => far(i) > clip.tolerance);
+    kept = [...kept, ...(wrong.length ? wrong : worst)].sort((a, b) => a - b);
+  }
 }
 
-/** Where the piece is at the point's own time: shape and speed count. */
-export function sameTime(points, i, from, to) {
-  const [a, b] = [points[from], points[to]];
-  const share = b.t > a.t ? (points[i].t - a.t) / (b.t - a.t) : 0;
-  return [a.x + share * (b.x - a.x), a.y + share * (b.y - a.y)];
-}
-
-/**
- * Points { x, y, frame } in parts of the frame of a stroke { x, y, t } in pixels and milliseconds: drawn in
- * two seconds, it takes the whole clip, fast where the hand was fast.
- */
-export function recordedPoints(stroke, frames, size, tolerance) {
-  const apart = stroke.filter((point, i) => i === 0 || point.t > stroke[i - 1].t);
-  const kept = simplify(apart, tolerance, sameTime).map((i) => apart[i]);
-  const [first, last] = [kept[0], kept[kept.length - 1]];
-  const time = last.t - first.t;
-  const place = ({ x, y }) => ({ x: x / size[0], y: y / size[1] });
-  if (frames === 1 || time <= 0) return kept.map(place);
-  const found = [];
-  kept.forEach((point, i) => {
-    const frame = Math.round(((point.t - first.t) / time) * (frames - 1) * 100) / 100;
-    const before = found[found.length - 1];
-    const end = i === kept.length - 1;
-    if (before && end && frame <= before.frame) found.pop();
-    else if (before && !end && frame <= before.frame) return;
-    found.push({ ...place(point), frame });
-  });
-  return found;
-}
-
-/** A track's points without those that a few others say as well; points with more to say than x and y stay. */
-export function simplifiedPoints(track, size, tolerance) {
-  const points = track.points.map(({ x, y, frame }, i) => ({
-    x: x * size[0],
-    y: y * size[1],
-    t: frame ?? i,
-  }));
-  const timed = track.points.every(({ frame }) => frame != null);
-  const kept = new Set(simplify(points, tolerance, timed ? sameTime : nearest));
-  const says = ({ frame, easing, hold, visible }) =>
-    (frame != null && !timed) || (easing && easing !== "linear") || hold || visible === false;
-  return track.points.filter((point, i) => kept.has(i) || says(point));
+/** The place between two for which `far` is most, as a list; none when nothing is between. */
+function mostOff(from, to, far) {
+  let most = from + 1;
+  for (let i = from + 1; i < to; i++) if (far(i) > far(most)) most = i;
+  return most < to ? [most] : [];
 }

@@ -11,17 +11,23 @@ export const EASE = {
   "there and back": (share) => 1 - Math.abs(2 * share - 1),
 };
 
-/** A frame counted from 0, of one that may count from the end; throws when the clip has none such. */
+/** A frame counted from 0, of one that may count from the end. */
+export const fromStart = (frame, frames) => (frame < 0 ? frame + frames : frame);
+
+/** The same; throws when the clip has none such. */
 export function frameAt(what, frame, frames) {
   if (!(frame >= -frames && frame <= frames - 1)) {
     throw new Error(
       `${what} is set for frame ${frame}, the clip has frames 0 to ${frames - 1} (or -${frames} to -1 from the end)`,
     );
   }
-  return frame < 0 ? frame + frames : frame;
+  return fromStart(frame, frames);
 }
 
 const told = (point) => point.frame != null || point.hold || (point.easing ?? "linear") !== "linear";
+
+/** Whether any of its points says more about time than its place in the row does. */
+export const hasTimes = (track) => track.points.some(told);
 
 /** Places of the points at which time is told: first, last, and any with a frame, a hold or an easing. */
 export function stopPlaces(track) {
@@ -47,7 +53,7 @@ export function stopsOf(track, frames, marks) {
 export function progress(track, frames, marks) {
   const end = marks[marks.length - 1];
   if (frames === 1) return [marks[0]];
-  if (!track.points.some(told)) {
+  if (!hasTimes(track)) {
     return Array.from({ length: frames }, (_, i) => (i === frames - 1 ? 1 : i * (1 / (frames - 1))) * end);
   }
   const stops = stopsOf(track, frames, marks);
@@ -82,7 +88,7 @@ export function pointFrames(track, frames, marks) {
 
 /** The share of time at which an easing has done `part` of its way. */
 function shareAt(easing, part) {
-  if (easing === "hold") return 1;
+  if (easing === "hold") return part; // all of its way in one moment: in order, as the points are
   let [low, high] = [0, 1];
   for (let i = 0; i < 30; i++) {
     const middle = (low + high) / 2;

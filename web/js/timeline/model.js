@@ -63,10 +63,11 @@ export function entryWith(doc, what, place, change) {
   };
 }
 
-/** The document with an entry moved to a frame, or to the free one nearest to it. */
+/** The document with an entry moved to a frame, or to the free one nearest to it; images may count from the end. */
 export function moveEntry(doc, what, place, frame, frames) {
   const free = freeFrame(doc, what, inClip(frame, frames), frames, place);
-  return free === null ? doc : entryWith(doc, what, place, { frame: free });
+  const back = what === "keys" && frame < 0 ? frames : 0;
+  return free === null ? doc : entryWith(doc, what, place, { frame: free - back });
 }
 
 /** The frame nearest to `frame` that no other entry has; null when there is none. */

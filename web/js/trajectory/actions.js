@@ -2,6 +2,7 @@
 
 import {
   addTrack,
+  appendPoint,
   deletePoints,
   deleteTrack,
   duplicateTrack,
@@ -13,6 +14,7 @@ import {
 } from "../model/edit.js";
 import { Selection } from "../model/selection.js";
 import { simplifiedPoints } from "../model/simplify.js";
+import { fromStart } from "../model/timing.js";
 import { moving, scaling, selectionBox, turning } from "./geometry.js";
 
 const APART = 16; // pixels between a track and its copy
@@ -66,7 +68,9 @@ export const reverse = (state) =>
 
 export const simplify = (state) =>
   change(state, () =>
-    trackWith(state.doc, state.active, { points: simplifiedPoints(state.track, state.size, TOLERANCE) }),
+    trackWith(state.doc, state.active, {
+      points: simplifiedPoints(state.track, state.frames, state.size, TOLERANCE),
+    }),
   );
 
 /** Take the frames away from the points of the active track: it then runs evenly. */
@@ -78,30 +82,42 @@ export function freeTimes(state) {
   });
 }
 
-/** Set the frame of a point of the active track; null lets it go. Frames stay in order. */
+/** Set the frame of a point of the active track, negative from the end; null lets it go. Frames stay in order. */
 export function retime(state, point, frame) {
+  if (state.track.locked) return state.doc;
   const only = Selection.of(state.active, [point]);
   const doc =
     frame === null && state.track.timing === "keys"
       ? trackWith(state.doc, state.active, { timing: "points" })
       : state.doc;
-  return mapPoints(doc, only, () => ({ frame: frame === null ? null : between(state, point, frame) }));
+  return mapPoints(doc, only, () => ({ frame: frame === null ? null : placed(state, point, frame) }));
 }
 
-/** A frame as near as the neighbours that have one allow. */
+/** A frame that the clip and the neighbours allow; one from the end stays one from the end. */
+function placed(state, point, frame) {
+  const { frames } = state;
+  return frame < 0 ? between(state, point, frame + frames) - frames : between(state, point, frame);
+}
+
+/**
+ * A frame as near as the neighbours that have one allow, half way between them where there is no room. The first
+ * and the last point have one also without a word: the clip's.
+ */
 function between(state, point, frame) {
-  const at = (other) => {
-    const given = state.track.points[other].frame;
-    return given < 0 ? given + state.frames : given;
-  };
-  let [low, high] = [0, state.frames - 1];
+  const { points } = state.track;
+  const [last, end] = [points.length - 1, state.frames - 1];
+  const rest = (from, to) => points.slice(from, to).reduce((sum, { hold = 0 }) => sum + hold, 0);
+  const implied = (other) => (other === 0 ? 0 : other === last ? end - (points[last].hold ?? 0) : null);
+  let [low, high] = [0, end];
   const gap = Number.isInteger(frame) ? 1 : 0.01;
-  state.track.points.forEach(({ frame: given, hold = 0 }, other) => {
-    if (given == null || other === point) return;
-    if (other < point) low = Math.max(low, at(other) + hold + gap);
-    else high = Math.min(high, at(other) - (state.track.points[point].hold ?? 0) - gap);
+  points.forEach(({ frame: given }, other) => {
+    const at = given == null ? implied(other) : fromStart(given, state.frames);
+    if (at === null || other === point) return;
+    if (other < point) low = Math.max(low, at + rest(other, point) + gap);
+    else high = Math.min(high, at - rest(point, other) - gap);
   });
-  return Math.min(Math.max(frame, low), Math.max(high, low));
+  if (low > high) return Math.min(Math.max((low + high) / 2, 0), end);
+  return Math.min(Math.max(frame, low), high);
 }
 
 /** Select the next (1) or previous (-1) point of the active track. */
@@ -129,14 +145,10 @@ export function insert(state) {
   if (track.locked) return undefined;
   const place = [...state.selection.of(state.active)].pop() ?? track.points.length - 1;
   const [here, next] = [track.points[place], track.points[place + 1]];
-  const point = next
-    ? { x: (here.x + next.x) / 2, y: (here.y + next.y) / 2 }
-    : { x: here.x + 0.05, y: here.y };
-  const doc = track.timing === "keys" ? trackWith(state.doc, state.active, { timing: "points" }) : state.doc;
-  return state.commit(
-    insertPoint(doc, state.active, place + 1, point),
-    Selection.of(state.active, [place + 1]),
-  );
+  const doc = next
+    ? insertPoint(state.doc, state.active, place + 1, { x: (here.x + next.x) / 2, y: (here.y + next.y) / 2 })
+    : appendPoint(state.doc, state.active, { x: here.x + 0.05, y: here.y }, state.frames);
+  return state.commit(doc, Selection.of(state.active, [place + 1]));
 }
 
 export const selectAll = (state) => state.select(Selection.all(state.doc));

@@ -1,7 +1,7 @@
 /** The text of the widget, and text from and for other packs. */
 
 import { isDocument, readText } from "../model/document.js";
-import { addTrack } from "../model/edit.js";
+import { documentWith, joined } from "../model/edit.js";
 import { exportText, FORMATS, UNITS } from "../model/exchange.js";
 import { choiceField, field, h, section, textButton } from "../ui/dom.js";
 import { t } from "../ui/language.js";
@@ -22,7 +22,7 @@ export function exchangeSection(state) {
     }
   };
   const take = (replace) =>
-    attempt(() => takeText(state, text.value, { size: state.size, unit: unit.value }, replace));
+    attempt(() => takeText(state, text.value, { size: state.host.frameSize(), unit: unit.value }, replace));
   const write = attempt(() => {
     text.value =
       format.value === "trajectories"
@@ -57,15 +57,24 @@ export function exchangeSection(state) {
   return element;
 }
 
-/** Read text of any format. In place of all, this pack's own text is kept to the letter. */
+/**
+ * Read text of any format; pixels are those of the node's frame. In place of all, this pack's own text is kept to
+ * the letter, and with other text the drawing gets that frame's size.
+ */
 function takeText(state, text, reading, replace) {
   const doc = readText(text, reading);
   if (replace && isDocument(text)) state.take(text);
   else {
-    const base = state.error ? doc : state.doc;
-    const kept = replace || state.error ? { ...base, tracks: [] } : base;
-    state.error = null;
-    state.commit(doc.tracks.reduce((sum, track) => addTrack(sum, { ...track, name: undefined }), kept));
+    state.error = null; // of a text that cannot be read nothing is kept
+    state.commit(joined(replace ? documentWith(state.doc, { size: doc.size, tracks: [] }) : state.doc, doc));
   }
-  return t("Tracks taken: {count}", { count: doc.tracks.length });
+  return takenFrom(doc, isDocument(text) ? {} : reading);
+}
+
+/** What was taken, and of which frame its pixels were. */
+function takenFrom({ tracks, camera = [] }, { size, unit }) {
+  const says = [t("Tracks taken: {count}", { count: tracks.length })];
+  if (camera.length) says.push(t("Camera moves taken: {count}", { count: camera.length }));
+  if (unit === "pixels") says.push(t("Pixels of {width} x {height}", { width: size[0], height: size[1] }));
+  return says.join(" | ");
 }

@@ -86,6 +86,5 @@ export function pointSection(state) {
 /** The frame of the one selected point of the active track; nothing lets it go. */
 function setFrame(state, value) {
   const [point] = state.selection.of(state.active);
-  if (point === undefined) return;
-  state.commit(retime(state, point, value !== null && value < 0 ? value + state.frames : value));
+  if (point !== undefined) state.commit(retime(state, point, value));
 }

@@ -1,6 +1,6 @@
 /** What the trajectory editor knows: the document, what is selected, the current frame; and how they change. */
 
-import { emptyDocument, readText, writeDocument } from "../model/document.js";
+import { emptyDocument, isDocument, readText, writeDocument } from "../model/document.js";
 import { sampleAll, sampleTrack } from "../model/sample.js";
 import { Selection } from "../model/selection.js";
 import { TextState } from "../ui/text_state.js";
@@ -23,7 +23,18 @@ export class EditorState extends TextState {
   }
 
   parse(text) {
-    return readText(text, { size: this.host.frameSize() });
+    this.readAt = this.host.frameSize();
+    return readText(text, { size: this.readAt });
+  }
+
+  /** Coordinates in pixels belong to the node's frame: read them again when that has another size. */
+  reread() {
+    const size = this.host.frameSize();
+    if (this.error || String(size) === String(this.readAt)) return;
+    this.readAt = size;
+    if (isDocument(this.text)) return;
+    this.read(this.text);
+    this.history.now.doc = this.doc;
   }
 
   write(doc) {

@@ -43,7 +43,10 @@ function laneActions(state) {
       }
       if (done) base = null;
     },
-    nudge: (i, by) => state.commit(retime(state, i, Math.round(state.sampledTrack.frames[i]) + by)),
+    nudge: (i, by) => {
+      const frame = Math.round(state.sampledTrack.frames[i]) + by;
+      state.commit(retime(state, i, Math.max(frame, 0)));
+    },
     release: (i) => state.commit(retime(state, i, null)),
     remove: (i) => state.commit(retime(state, i, null)),
   };

@@ -4,9 +4,17 @@
  * dragging is a preview; the end of the drag is the one change that can be undone.
  */
 
-import { addTrack, insertPoint, mapPoints, pointWith, trackWith, transformPoints } from "../model/edit.js";
+import {
+  addTrack,
+  appendPoint,
+  insertPoint,
+  mapPoints,
+  pointWith,
+  transformPoints,
+} from "../model/edit.js";
+import { pixels } from "../model/sample.js";
 import { Selection } from "../model/selection.js";
-import { recordedPoints } from "../model/simplify.js";
+import { recordedPoints } from "../model/stroke.js";
 import {
   boxGrips,
   curveUnder,
@@ -134,13 +142,7 @@ function penDown(state, start) {
   let at = 0;
   if (state.growing && state.track && !state.track.locked) {
     at = state.track.points.length;
-    const timed = state.track.timing === "keys"; // every key then has a frame, so this one must
-    doc = insertPoint(
-      timed ? trackWith(state.doc, state.active, { timing: "points" }) : state.doc,
-      state.active,
-      at,
-      place,
-    );
+    doc = appendPoint(state.doc, state.active, place, state.frames);
   } else {
     doc = addTrack(state.doc, { points: [pointWith(place, {})], curve: state.penCurve });
     state.active = doc.tracks.length - 1;
@@ -161,6 +163,19 @@ function penDown(state, start) {
     move: (to) => state.preview((last = pulled(to))),
     up: () => state.commit(last, chosen),
   };
+}
+
+/** End a path by a double click: the point that its second press added goes again. */
+export function endPath(state, radius) {
+  const last = (state.track?.points.length ?? 0) - 1;
+  if (state.growing && last > 0) {
+    const [one, twin] = pixels(state.track, state.size).slice(-2);
+    if (Math.hypot(twin[0] - one[0], twin[1] - one[1]) <= radius) {
+      state.step(-1);
+      state.select(Selection.of(state.active, [last - 1]));
+    }
+  }
+  state.setTool("select");
 }
 
 /** Free-hand: the path and its speed are kept, and become a few points with frames. */
@@ -204,9 +219,7 @@ export function insertAt(state, at, radius) {
   const curve = curveUnder(state, at, radius);
   if (!curve || pointAt(state, at, radius)) return;
   const place = curve.before + 1;
-  const track = state.doc.tracks[curve.track];
-  const open = track.timing === "keys" ? trackWith(state.doc, curve.track, { timing: "points" }) : state.doc;
   state.active = curve.track;
-  const doc = insertPoint(open, curve.track, place, parts([curve.x, curve.y], state.size));
+  const doc = insertPoint(state.doc, curve.track, place, parts([curve.x, curve.y], state.size));
   state.commit(doc, Selection.of(curve.track, [place]));
 }

@@ -56,10 +56,11 @@ export function trackSection(state) {
   return element;
 }
 
-/** Timing "keys" needs a frame on each point: those without one get the frame that they are at. */
+/** Timing "keys" needs a frame on each point: those without one get the frame that they are at, if any. */
 function setTiming(state, timing) {
   if (timing !== "keys") return state.commit(trackWith(state.doc, state.active, { timing }));
-  const { frames } = state.sampledTrack;
+  const { frames, error } = state.sampledTrack;
+  if (error) return state.touch();
   const points = state.track.points.map((point, i) => ({
     ...point,
     frame: point.frame ?? Math.round(frames[i] * 100) / 100,

@@ -8,7 +8,7 @@ import { paint } from "./paint.js";
 import { Stage } from "./stage.js";
 import { timeline } from "./timeline.js";
 import { toolbar } from "./toolbar.js";
-import { insertAt, TOOLS } from "./tools.js";
+import { endPath, insertAt, TOOLS } from "./tools.js";
 
 const REACH = { mouse: 9, pen: 12, touch: 22 }; // CSS pixels on the screen that a pointer may be off
 
@@ -106,7 +106,8 @@ export class EditorView {
 
   double(event) {
     if (this.state.tool === "select") insertAt(this.state, this.place(event), this.radius(event));
-    else if (this.state.tool === "pen") this.state.setTool("select");
+    else if (this.state.tool === "pen")
+      endPath(this.state, this.radius({ pointerType: "touch" })); // the event does not say what clicked
   }
 
   /** Zoom in the full screen, or with Ctrl; else the host's own zoom. */
@@ -143,6 +144,7 @@ export class EditorView {
   }
 
   draw() {
+    this.state.reread();
     this.background(this.loaded ?? this.host.background());
     for (const part of this.parts) part.update();
     this.element.dataset.tool = this.state.tool;

@@ -9,6 +9,7 @@ export const zh = {
   "Add these tracks": "加入这些轨迹",
   "Background image": "背景图像",
   Camera: "镜头",
+  "Camera moves taken: {count}": "读入的镜头运动：{count}",
   "Camera preset": "镜头预设",
   Changes: "修改",
   "Clear the times": "清除时间",
@@ -47,6 +48,7 @@ export const zh = {
   Name: "名称",
   "Paths. Arrow keys move the selected points, N selects the next one, Insert adds one.":
     "路径。方向键移动选中的点，N 选下一个点，Insert 添加点。",
+  "Pixels of {width} x {height}": "{width} x {height} 画面的像素",
   "Play (Space)": "播放（空格）",
   "Point {number}: about frame {frame}, not fixed": "点 {number}：约第 {frame} 帧，未固定",
   "Point {number}: frame {frame}": "点 {number}：第 {frame} 帧",
