@@ -19,7 +19,7 @@ from ..optical_flow import dis_flow
 from ..trajectory.tracker import grid_points, track_points
 from .cut_detection import DETECTORS, find_scenes
 from .dataset import INDEX, write_clip, write_index
-from .video import UnreadableError, cover_scale, fitted, read_frames
+from .video import UnreadableError, cover_scale, fitted, read_caption, read_frames
 
 PAIRS = 48  # neighbouring frames, at most, that a scene's motion is measured on
 ALL_AS_ONE = 0.95  # share of the points that one move explains, from which on nothing but the view moves
@@ -48,12 +48,13 @@ class Curation:
 
 @dataclass(frozen=True)
 class Scene:
-    """The longest scene of a video: frames `start` to `end` - 1; its motion in pixels a frame."""
+    """The longest scene of a video: frames `start` to `end` - 1; its motion in pixels a frame; a caption."""
 
     source: Path
     start: int
     end: int
     motion: float
+    caption: str = ""
 
     @property
     def length(self) -> int:
@@ -99,7 +100,7 @@ def longest_scene(video: Path, how: Curation) -> Scene | str:
 
     Raises UnreadableError, a ValueError, for a file that cannot be read, and as `find_scenes` does.
     """
-    first = next(read_frames(video), None)
+    caption, first = read_caption(video), next(read_frames(video), None)
     if first is None:
         return "has no frames"
     own = (first.shape[1], first.shape[0])
@@ -108,7 +109,7 @@ def longest_scene(video: Path, how: Curation) -> Scene | str:
     start, end = max(find_scenes(read_frames(video), how.detector), key=lambda scene: scene[1] - scene[0])
     if end - start < (how.frames - 1) * how.strides[0] + 1:
         return f"its longest scene has {end - start} frames"
-    return Scene(video, start, end, _motion(video, start, end, how.size))
+    return Scene(video, start, end, _motion(video, start, end, how.size), caption)
 
 
 def _motion(video: Path, start: int, end: int, size: tuple[int, int]) -> float:
@@ -138,7 +139,6 @@ def _clip(folder: Path, name: str, scene: Scene, how: Curation, rng, tracker: Tr
     images = np.stack([fitted(f, how.size) for f in read_frames(scene.source, start, start + span, stride)])
     paths, visible = tracker(torch.from_numpy(images), grid_points(how.size, how.grid, how.grid))
     write_clip(folder, name, images, paths, visible)
-    words = scene.source.with_suffix(".txt")
     return {
         "name": name,
         "source": scene.source.name,
@@ -147,7 +147,7 @@ def _clip(folder: Path, name: str, scene: Scene, how: Curation, rng, tracker: Tr
         "stride": stride,
         "motion": scene.motion,
         "kind": kind_of(paths.numpy(), visible.numpy(), how.size),
-        "caption": words.read_text(encoding="utf-8").strip() if words.is_file() else "",
+        "caption": scene.caption,
     }
 
 

@@ -18,7 +18,7 @@ import torch
 
 from ..refine.boxes import Box, boxes_of_masks, union
 from ..refine.detect import FaceDetector
-from .video import UnreadableError, read_frames
+from .video import UnreadableError, read_caption, read_frames
 
 DATASET = "dataset.jsonl"
 ANYTHING = "*"  # label of a find that may be any subject
@@ -251,8 +251,7 @@ def _looked_at(
 
 def _entry(video: Path, subjects: tuple[Subject, ...], finder: Finder, every: int) -> Entry | str:
     """The entry of a video, or why there is none."""
-    beside = video.with_suffix(".txt")
-    text = " ".join(beside.read_text(encoding="utf-8").split()) if beside.is_file() else ""
+    text = " ".join(read_caption(video).split())
     named = subject_of(text, subjects)
     if named is None:
         return "no key word" if text else "no caption"

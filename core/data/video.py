@@ -32,6 +32,15 @@ def find_videos(*places: str | Path) -> list[Path]:
     return found
 
 
+def read_caption(path: str | Path) -> str:
+    """The text file of a video's name beside it, "" without one; UnreadableError for another encoding."""
+    beside = Path(path).with_suffix(".txt")
+    try:
+        return beside.read_text(encoding="utf-8-sig").strip() if beside.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"'{beside.name}' is no text in UTF-8") from error
+
+
 def read_frames(
     path: str | Path, start: int = 0, end: int | None = None, step: int = 1
 ) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from choreographer.core.data.dataset import INDEX, read_datasets, write_clip, wr
 from choreographer.core.data.free_motion import free_scene
 from choreographer.core.data.grid_tracks import draw_tracked
 from choreographer.core.data.render import render_images
-from choreographer.core.data.video import UnreadableError, find_videos, fitted, read_frames
+from choreographer.core.data.video import UnreadableError, find_videos, fitted, read_caption, read_frames
 from PIL import Image
 
 FRAMES = 20
@@ -169,6 +169,20 @@ def test_a_file_that_cannot_be_read_is_left_out(videos, tmp_path):
     assert lines[0].startswith("junk.mp4: 'junk.mp4' is no video that can be read")
     with pytest.raises(ValueError, match="'eye', expected one of pyscenedetect, own"):
         curate([videos / "a.mp4"], tmp_path / "y", Curation((64, 64), 8, detector="eye"))
+
+
+def test_captions_are_utf_8_and_others_are_named(tmp_path):
+    """With the mark that some editors begin a file by; a video whose caption is not is left out."""
+    path = write_video(tmp_path / "clip.mp4", world(4)[:3])
+    assert read_caption(path) == ""
+    for text in ("ein grüner Ball\n", "\ufeffein grüner Ball"):
+        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+        assert read_caption(path) == "ein grüner Ball"
+    path.with_suffix(".txt").write_text("ein grüner Ball", encoding="latin-1")
+    with pytest.raises(UnreadableError, match="'clip.txt' is no text in UTF-8"):
+        read_caption(path)
+    with pytest.raises(ValueError, match="None of 1 videos can be used: 'clip.txt' is no text in UTF-8"):
+        curate([path], tmp_path / "x", Curation((64, 64), 2, (1, 1)), report=lambda _: None)
 
 
 @pytest.mark.parametrize("suffix", ["webp", "gif", "png"])
