@@ -167,7 +167,7 @@ NOISE_LAYOUTS = """## Other ways to share noise
 
 Change first: the **layout**. The noise goes into the latent, for the stock *KSampler (Advanced)* with
 *add_noise* disabled. **Steps** must be set as in the sampler."""
-SECOND_PASS = """## A second pass makes it steadier
+SECOND_PASS = """## A second pass over a finished clip
 
 The first clip is noised again, and keeps of it what is coarse and slow; the second pass renews the rest
 (FreeInit). Both clips are saved.

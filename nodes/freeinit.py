@@ -23,9 +23,9 @@ class FreeInitNoise(io.ComfyNode):
             display_name="FreeInit Noise",
             category="Choreographer/Noise",
             description="Noise for a second pass, which keeps what moves slowly in a finished clip and "
-            "renews the rest: the second clip is steadier, with the layout of the first (FreeInit). Connect "
-            "it to a second 'SamplerCustomAdvanced' that has an empty latent of the same size and the full "
-            "steps.",
+            "renews the rest: the second clip has the layout of the first and is often steadier (FreeInit). "
+            "Connect it to a second 'SamplerCustomAdvanced' that has an empty latent of the same size and "
+            "the full steps.",
             inputs=[
                 io.Model.Input(
                     "model", tooltip="The model as it goes into the sampler; its highest sigma counts."

@@ -13,7 +13,7 @@ FLOW, IMAGE = (
 NEEDS = {**BASE, "flow net": FLOW, "image net": IMAGE}
 SCALE = 1.5  # of camera-free guidance
 FEW_STEPS = 8  # of sampling, to afford eight seeds of each of the twenty paths
-MODES = {"camera": ("none", "base", "lora", "wrong"), "object": ("none", "base", "lora", "guided")}
+MODES = {"camera": ("none", "base", "lora", "wrong"), "object": ("none", "base", "lora", "guided", "wrong")}
 
 
 def prepare(context):
@@ -40,7 +40,7 @@ def measure(conductor, seed: int) -> Made:
 
 
 EXPERIMENTS = (
-    Experiment("conductor", "1", NEEDS, (6, 80), 110, prepare, measure,
+    Experiment("conductor", "1", NEEDS, (6, 80), 120, prepare, measure,
                lambda quick: {"scale": SCALE, "modes": MODES, "steps": FEW_STEPS}),
 )  # fmt: skip
 
@@ -62,6 +62,9 @@ ROWS = (
     Row("conductor_wrong", "Image Conductor", "Fig. 7: the wrong LoRA moves the camera less well",
         f"{_HOW}; camera LoRA against object LoRA on camera paths", "shown as pictures", "conductor",
         "error", "camera lora", "camera wrong", -1, "px"),
+    Row("conductor_wrong_object", "Image Conductor", "and the object, too",
+        f"{_HOW}; object LoRA against camera LoRA on object paths", "shown as pictures", "conductor",
+        "error", "object lora", "object wrong", -1, "px"),
     Row("conductor_lora", "Image Conductor", "Fig. 7: the object LoRA keeps the background stiller than none",
         f"{_HOW}; motion of the background", "shown as pictures", "conductor", "background", "object lora",
         "object base", -1, "px a frame"),
