@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ..pack import ROOT
 from ..steps import say
+from . import record
 from .context import Context
 from .experiments import EXPERIMENTS, PAPERS, ROWS
-from .page import collect, write
+from .page import RECORD, collect, write
 from .rows import Experiment
 from .run import expected, run, work
 from .verdict import MISSING
@@ -50,7 +51,8 @@ def chosen(names: list[str]) -> list[Experiment]:
 
 def context_of(options: argparse.Namespace) -> Context:
     """The context that the options describe."""
-    return Context(options.demo.resolve(), options.extra.resolve(), options.out.resolve(), options.quick)
+    paths = (path.resolve() for path in (options.demo, options.extra, options.out))
+    return Context(*paths, options.quick, record.read(options.docs / RECORD).files)
 
 
 def passed_on(options: argparse.Namespace) -> list[str]:
@@ -86,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     except RuntimeError as error:
         print(f"dev.py report: {error}", file=sys.stderr)
         return 1
-    found = collect(context, ROWS, EXPERIMENTS)
+    kept = record.read(options.docs / RECORD)
+    found = collect(context, ROWS, EXPERIMENTS, kept, [one.name for one in experiments])
     for one in found.results:
         if one.verdict != MISSING:
             print(f"{one.verdict}: {one.row.name}: {one.row.claim}")

@@ -28,15 +28,15 @@ def digest(*files: Path) -> str:
 def key_of(experiment: Experiment, hashes: dict[str, str], settings: dict) -> str:
     """A name of all that decides an experiment's figures: its version, its weights, its settings."""
     told = [experiment.name, experiment.version, hashes, settings]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{experiment.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 class Shelf:
     """The kept results of one experiment: a folder with a JSON a seed, and one contact sheet."""
 
-    def __init__(self, root: Path, experiment: Experiment, hashes: dict[str, str], settings: dict):
-        """Name the folder; it is made when something is put into it."""
-        self.folder = root / f"{experiment.name}-{key_of(experiment, hashes, settings)}"
+    def __init__(self, folder: Path):
+        """The folder is made when something is put into it."""
+        self.folder = folder
 
     @property
     def sheet(self) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 
 from ..pack import register_pack
-from .cache import Shelf, digest
+from .cache import Shelf, digest, key_of
 from .rows import Experiment
 
 STEPS, CFG = 12, 3.5  # of sampling: fewer steps than the 20 of other measurements, to afford more seeds
@@ -20,9 +21,11 @@ BASE = {"checkpoint": CHECKPOINT, "motion module": MOTION}
 class Context:
     """Files are looked for in the demo's folder, then in `extra`: weights that only the report needs."""
 
-    def __init__(self, demo: Path, extra: Path, out: Path, quick: bool = False):
-        """Nothing is loaded yet."""
+    def __init__(self, demo: Path, extra: Path, out: Path, quick: bool = False, known: Mapping | None = None):
+        """Nothing is loaded yet; known: digests of weight files that need not be here."""
         self.demo_folder, self.extra, self.out, self.quick = demo, extra, out, quick
+        self._digests: dict[str, str] = {}
+        self._known = known or {}
 
     def file(self, name: str) -> Path | None:
         """Where a weight file lies, or None."""
@@ -34,23 +37,27 @@ class Context:
         return " and ".join(f"the demo has no {what} ({name})" for what, name in lacking)
 
     def shelf(self, experiment: Experiment) -> Shelf:
-        """Where an experiment's results are kept, by the content of its weights and its settings."""
-        hashes = {name: self._hash(name) for name in experiment.needs.values()}
-        return Shelf(self.out / "cache", experiment, hashes, self.settings(experiment))
+        """Where an experiment's results are kept."""
+        return Shelf(self.out / "cache" / self.key(experiment))
+
+    def key(self, experiment: Experiment) -> str:
+        """A name of what decides an experiment's figures: content of weights, settings, version."""
+        return key_of(experiment, self.digests([experiment]), self.settings(experiment))
+
+    def digests(self, experiments: Iterable[Experiment]) -> dict[str, str]:
+        """Weight file -> digest of all files that experiments need."""
+        return {name: self._digest(name) for one in experiments for name in one.needs.values()}
 
     def settings(self, experiment: Experiment) -> dict:
         """All that decides an experiment's figures besides version and weights."""
         shared = {"steps": STEPS, "cfg": CFG, "device": self.device, "features": self.has_features}
         return {**shared, **experiment.settings(self.quick)}
 
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return {}
-
-    def _hash(self, name: str) -> str:
-        if name not in self._hashes:
-            self._hashes[name] = digest(self.file(name))
-        return self._hashes[name]
+    def _digest(self, name: str) -> str:
+        if name not in self._digests:
+            file = self.file(name)
+            self._digests[name] = digest(file) if file else self._known.get(name, "")
+        return self._digests[name]
 
     @cached_property
     def device(self) -> str:

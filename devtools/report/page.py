@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import record
 from .charts import draw_curve, draw_results
 from .context import Context
+from .record import Record
 from .rows import Experiment, Figures, Row
 from .verdict import BESIDE, FEW, FEWEST, HOLDS, MISSING, OPEN, OPPOSITE, Result, judge
 
 IMAGES = Path("images") / "report"  # beside the page
+RECORD = "report.json"  # too
 MOST_BYTES = 1_500_000  # of all pictures together
 HEAD = "| Row | Claim | How measured | Paper | First | Second | First - second, 95 % | Seeds | Verdict |"
 INTRODUCTION = """# Measured against the papers
@@ -27,7 +30,8 @@ other models, data and metrics: compare directions, not sizes.
 Each row compares two sides on the same prompts and seeds. The interval is that of the mean paired difference
 over seeds (bootstrap, widened for few values). A claim *holds* only when the whole interval lies on its side
 of zero, from at least {fewest} seeds; *does not hold* means that the interval includes no effect. With so
-many rows, expect one in forty that has no effect to hold by chance.
+many rows, expect one in forty that has no effect to hold by chance. Rows that a run with `--only` was not
+asked for stand as they were, as long as weights, settings and version of their experiment are the same.
 
 On the chart a claim that holds is green, one that does not grey, the opposite red, what is told beside blue.
 """
@@ -35,14 +39,22 @@ On the chart a claim that holds is green, one that does not grey, the opposite r
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the page tells: results, and each measured experiment's figures by seed."""
+    """All that the page tells: results, each measured experiment's figures by seed, and which ones stand."""
 
     results: tuple[Result, ...]
     figures: Mapping[str, Sequence[Figures]]
+    standing: frozenset[str] = frozenset()  # experiments whose rows and pictures are those of the page
 
 
-def collect(context: Context, rows: Sequence[Row], experiments: Mapping[str, Experiment]) -> Findings:
-    """Read what is kept of all rows' experiments, and judge; what is not there is not measured."""
+def collect(
+    context: Context, rows: Sequence[Row], experiments: Mapping[str, Experiment], kept: Record | None = None,
+    asked: Collection[str] = (),
+) -> Findings:  # fmt: skip
+    """Read what is kept of all rows' experiments, and judge; what is not there is not measured.
+
+    kept: what the page has. It stands for what was not measured, and for what was not `asked` for (names of
+    experiments) and has more seeds than are in the cache.
+    """
     figures, missing = {}, {}
     for name in dict.fromkeys(row.experiment for row in rows):
         experiment = experiments[name]
@@ -52,8 +64,15 @@ def collect(context: Context, rows: Sequence[Row], experiments: Mapping[str, Exp
         shelf = context.shelf(experiment)
         figures[name] = [shelf.read(s) for s in range(experiment.count(context.quick)) if shelf.has(s)]
         missing[name] = "" if figures[name] else "it has not been run yet"
-    results = tuple(judge(row, figures.get(row.experiment, ()), _why(row, missing, context)) for row in rows)
-    return Findings(results, figures)
+    results, standing = [], set()
+    for row in rows:
+        own = judge(row, figures.get(row.experiment, ()), _why(row, missing, context))
+        past = kept.result(row, context.key(experiments[row.experiment])) if kept else None
+        if past and (own.verdict == MISSING or row.experiment not in asked and past.seeds > own.seeds):
+            own = past
+            standing.add(row.experiment)
+        results.append(own)
+    return Findings(tuple(results), figures, frozenset(standing))
 
 
 def _why(row: Row, missing: Mapping[str, str], context: Context) -> str:
@@ -73,19 +92,23 @@ def write(
     Raises ValueError where the pictures are larger than what the repository can hold.
     """
     folder = docs / IMAGES
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     draw_results(found.results, folder / "results.webp")
     parts = [INTRODUCTION.format(fewest=FEWEST), _summary(context, found)]
     for paper, title in papers.items():
         own = [one for one in found.results if one.row.paper == paper]
         if own:
             parts.append(_section(paper, title, own, context, found, experiments, folder))
+    text = "\n".join(parts)
+    for file in folder.iterdir():
+        if file.name not in text:
+            file.unlink()
     size = sum(file.stat().st_size for file in folder.iterdir())
     if size > MOST_BYTES:
         raise ValueError(f"The report's pictures have {size} bytes, more than {MOST_BYTES}")
     page = docs / "REPORT.md"
-    page.write_text("\n".join(parts), encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
+    record.write(docs / RECORD, context, found.results, experiments)
     return page
 
 
@@ -105,7 +128,7 @@ def _section(paper, title, results, context, found, experiments, folder) -> str:
     if measured:
         lines += [HEAD, "|---" * HEAD.count(" | ") + "|---|", *map(_line, measured), ""]
     for name in dict.fromkeys(one.row.experiment for one in measured):
-        lines += _pictures(experiments[name], context, found.figures[name], folder)
+        lines += _pictures(experiments[name], context, found, folder)
     absent: dict[str, list[str]] = {}
     for one in results:
         if one.verdict == MISSING:
@@ -115,17 +138,20 @@ def _section(paper, title, results, context, found, experiments, folder) -> str:
     return "\n".join(lines)
 
 
-def _pictures(experiment: Experiment, context: Context, figures, folder: Path) -> list[str]:
+def _pictures(experiment: Experiment, context: Context, found: Findings, folder: Path) -> list[str]:
     """The contact sheet of seed 0 and the curve of an experiment, as far as there are any."""
-    lines, sheet = [], context.shelf(experiment).sheet
-    if sheet.is_file():
-        target = folder / f"{experiment.name}.webp"
-        shutil.copyfile(sheet, target)
-        lines += [f"![{experiment.name}, seed 0]({(IMAGES / target.name).as_posix()})", ""]
-    if experiment.curve and figures:
-        target = folder / f"{experiment.name}_curve.webp"
-        draw_curve(experiment, figures, target)
-        lines += [f"![{experiment.name}, means]({(IMAGES / target.name).as_posix()})", ""]
+    sheet, curve = (folder / f"{experiment.name}{end}.webp" for end in ("", "_curve"))
+    if experiment.name not in found.standing:
+        for file in (sheet, curve):
+            file.unlink(missing_ok=True)
+        if context.shelf(experiment).sheet.is_file():
+            shutil.copyfile(context.shelf(experiment).sheet, sheet)
+        if experiment.curve:
+            draw_curve(experiment, found.figures[experiment.name], curve)
+    lines = []
+    for file, what in ((sheet, "seed 0"), (curve, "means")):
+        if file.is_file():
+            lines += [f"![{experiment.name}, {what}]({(IMAGES / file.name).as_posix()})", ""]
     return lines
 
 

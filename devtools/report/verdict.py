@@ -46,12 +46,12 @@ def judge(row: Row, figures: Sequence[Figures], missing: str = "") -> Result:
         return Result(row, FEW, 1, means, means[0] - means[1], float("-inf"), float("inf"))
     gap = np.subtract(first, second)
     mean, low, high = interval(gap)
-    return Result(
-        row, _verdict(row, low, high, len(gap)), len(gap), means, mean, low, high, float(gap.std(ddof=1))
-    )
+    judged = verdict(row, low, high, len(gap))
+    return Result(row, judged, len(gap), means, mean, low, high, float(gap.std(ddof=1)))
 
 
-def _verdict(row: Row, low: float, high: float, seeds: int) -> str:
+def verdict(row: Row, low: float, high: float, seeds: int) -> str:
+    """What an interval over so many seeds says of a row's claim: one of the words above."""
     if row.expect == 0:
         return BESIDE
     if seeds < FEWEST:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from choreographer.devtools.pack import ROOT
 from choreographer.devtools.report import __main__ as command
+from choreographer.devtools.report import record
 from choreographer.devtools.report.cache import Shelf, draw_sheet, frames_of
 from choreographer.devtools.report.context import Context
 from choreographer.devtools.report.experiments import EXPERIMENTS, PAPERS, ROWS, ccdm, vcd
@@ -152,6 +153,38 @@ def test_the_page_has_every_row_and_is_the_same_again(context, tmp_path):
     assert len(shown) == 3 and all((tmp_path / "docs" / name).is_file() for name in shown)
     cells = next(line for line in text.splitlines() if line.startswith("| `r` | a < b")).split(" | ")
     assert len(cells) == 9 and cells[7] == "8" and cells[6].startswith("-1.0") and "to -" in cells[6]
+
+
+def test_rows_that_a_run_was_not_asked_for_stand_as_long_as_nothing_that_decides_them_changed(tmp_path):
+    """Another machine, with an empty cache, measures one row anew; the other's weights are not shipped."""
+    rows = (ROW, replace(ROW, name="s", experiment="other"))
+    unshipped = tmp_path / "one" / "weights" / "net.pt"
+    unshipped.parent.mkdir(parents=True)
+    unshipped.write_bytes(b"net")
+
+    def page(machine, asked, seeds=(8, 8), version="1", shift=1.0):
+        """Measure the experiments `asked` on a machine and write the page; its text and its pictures."""
+        docs, out = tmp_path / "docs", tmp_path / machine
+        made = {n: fake(n, seeds=seeds, shift=shift, needs={"net": "net.pt"} if n == "other" else {},
+                        curve=(("a", "b"), ("x",)))[0] for n in ("fake", "other")}  # fmt: skip
+        made["fake"] = replace(made["fake"], version=version)
+        kept = record.read(docs / "report.json")
+        context = Context(tmp_path, out / "weights", out, False, kept.files)
+        work(context, [made[name] for name in asked], lambda name: None)
+        found = collect(context, rows, made, kept, asked)
+        text = write(docs, context, found, {"VCD": "Magic-Me"}, made).read_text()
+        return text, sorted(file.name for file in (docs / "images" / "report").iterdir())
+
+    first, pictures = page("one", ["fake", "other"])
+    assert pictures == ["fake.webp", "fake_curve.webp", "other.webp", "other_curve.webp", "results.webp"]
+    assert page("two", ["fake"]) == (first, pictures), "the same figures, and the other row as it stood"
+    anew, pictures = page("three", ["fake"], shift=-1.0)
+    line = {text.split("`")[1]: text for text in (*first.splitlines(), *anew.splitlines()) if "| `" in text}
+    assert "the opposite holds" in line["r"] and line["s"] in first and len(pictures) == 5
+    assert page("three", [], (2, 2)) == (anew, pictures), "fewer seeds in the cache than on the page"
+    changed, pictures = page("four", [], version="2")
+    assert "it has not been run yet:\n\n- a < b" in changed and line["s"] in changed
+    assert pictures == ["other.webp", "other_curve.webp", "results.webp"]
 
 
 def test_numbers_have_three_digits_and_no_exponent():
