@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,11 +55,15 @@ class FlowTraining:
             self._train(name, self.control, loss, steps)
         return self.control
 
-    def train_loras(self, rank: int, orthogonal: Orthogonal) -> VideoControlNet:
-        """Fresh LoRAs of a rank: the camera's, then the object's; the plan's steps each."""
-        for role in ROLES:
-            add_lora(self.control, role, rank, device=self.family.device)
-        for role in ROLES:
+    def train_loras(self, rank: int, orthogonal: Orthogonal, roles: Sequence[str] = ROLES) -> VideoControlNet:
+        """The LoRAs of some roles, one after the other, the plan's steps each.
+
+        One that the net has is trained on, another begins fresh, with this rank.
+        """
+        for role in roles:
+            if self.control.lora is None or role not in self.control.lora.roles:
+                add_lora(self.control, role, rank, device=self.family.device)
+        for role in roles:
             self.train_lora(role, orthogonal)
         return self.control
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ..control.layouts import read_video_controlnet
+from ..control.lora import ROLES
 from ..data.dataset import read_datasets
 from ..data.scene import SIZE
 from . import autoencoder
@@ -24,7 +25,8 @@ def add_options(parser) -> None:
     add("--dense-steps", type=int, default=500, help="flow_control: steps on dense maps, before --steps")
     add("--flow-control", type=Path, help="motion_loras: file of the net they are for")
     add("--image-control", type=Path, help="flow_control, motion_loras: an image net to act besides")
-    add("--rank", type=int, default=8, help="motion_loras: rank of each LoRA")
+    add("--rank", type=int, default=8, help="motion_loras: rank of each fresh LoRA")
+    add("--roles", choices=ROLES, nargs="+", default=ROLES, help="motion_loras: which to train, or train on")
     add("--orthogonal", type=float, default=0.1, help="motion_loras: weight of the loss of Eq. 4")
     add("--orthogonal-target", choices=("zero", "identity"), default="zero", help="its target")
 
@@ -45,12 +47,13 @@ def flow_control(options, plan, batch, family) -> None:
 
 
 def motion_loras(options, plan, batch, family) -> None:
-    """Train both LoRAs of a flow net, and write them with it into one file."""
+    """Train LoRAs of a flow net, fresh ones or those that it has, and write them with it into one file."""
     if options.flow_control is None:
         raise ValueError("motion_loras needs --flow-control FILE, the net that the LoRAs are for")
     training = _training(options, plan, batch, family, _read(options.flow_control, options))
     orthogonal = Orthogonal(options.orthogonal, options.orthogonal_target)
-    save_control(training.train_loras(options.rank, orthogonal).half(), options.folder / FLOW_CONTROL)
+    net = training.train_loras(options.rank, orthogonal, options.roles)
+    save_control(net.half(), options.folder / FLOW_CONTROL)
 
 
 def _training(options, plan, batch, family, net) -> FlowTraining:

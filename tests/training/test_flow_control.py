@@ -125,6 +125,22 @@ def test_eq_4_compares_the_matrices_of_each_published_layer(training):
     assert torch.allclose(literal, (torch.eye(2) - products).square().sum((1, 2)).mean())
 
 
+def test_one_lora_is_trained_on_while_the_other_stays(training):
+    training.plan = replace(training.plan, steps=1)
+    net = training.train_loras(3, flow_control.Orthogonal())
+    with torch.no_grad():
+        for weight in (p for p in net.parameters() if not p.any()):
+            weight.normal_(std=0.05)
+    kept = {role: weights(net.lora.roles[role]) for role in ("camera", "object")}
+    training.plan = replace(training.plan, folder=training.plan.folder / "more")
+    assert training.train_loras(5, flow_control.Orthogonal(), ["object"]) is net
+    assert not changed(net.lora.roles["camera"], kept["camera"]), "it is neither trained nor made anew"
+    assert changed(net.lora.roles["object"], kept["object"])
+    assert {k: v.shape for k, v in weights(net.lora.roles["object"]).items()} == {
+        k: v.shape for k, v in kept["object"].items()
+    }, "trained on at the rank that it has"
+
+
 def test_one_file_holds_base_and_both_loras_and_each_acts(training, tmp_path):
     training.plan = replace(training.plan, steps=1)
     net = training.train_loras(3, flow_control.Orthogonal(0.5))
