@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..control.lora import BASE, ROLES, Branch, LoraMix, add_lora
@@ -96,6 +97,19 @@ class FlowTraining:
         plan = replace(self.plan, steps=steps, folder=self.plan.folder / name)
         trainer = Trainer({name: module}, loss, plan, self.progress, self.stop).resume().run()
         module.load_state_dict(trainer.averaged()[name])
+
+
+@torch.no_grad()
+def scale_residuals(control: VideoControlNet, factor: float) -> None:
+    """Give a net's file another strength: what it and its LoRAs add to the UNet is `factor` times as much."""
+    outputs = {"controlnet_mid_block": control.controlnet_mid_block}
+    outputs |= {f"controlnet_down_blocks.{i}": conv for i, conv in enumerate(control.controlnet_down_blocks)}
+    for name, conv in outputs.items():
+        parts = [conv]
+        if control.lora is not None:
+            parts += [control.lora.branches(role)[name].ups for role in control.lora.roles]
+        for weight in (weight for part in parts for weight in part.parameters()):
+            weight.mul_(factor)
 
 
 def overlap(control: VideoControlNet, target: str = "zero") -> Tensor:

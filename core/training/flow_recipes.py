@@ -13,7 +13,7 @@ from ..data.scene import SIZE
 from . import autoencoder
 from .control import make_control, save_control
 from .flow_clips import build_flow_clips, read_flow_clips, sprite_clips
-from .flow_control import FlowTraining, Orthogonal
+from .flow_control import FlowTraining, Orthogonal, scale_residuals
 
 FLOW_CONTROL = "flow_control.safetensors"
 
@@ -28,6 +28,7 @@ def add_options(parser) -> None:
     add("--rank", type=int, default=8, help="motion_loras: rank of each fresh LoRA")
     add("--roles", choices=ROLES, nargs="+", default=ROLES, help="motion_loras: which to train, or train on")
     add("--orthogonal", type=float, default=0.1, help="motion_loras: weight of the loss of Eq. 4")
+    add("--residuals", type=float, default=1.0, help="motion_loras: factor on what the finished net adds")
     add("--orthogonal-target", choices=("zero", "identity"), default="zero", help="its target")
 
 
@@ -53,6 +54,7 @@ def motion_loras(options, plan, batch, family) -> None:
     training = _training(options, plan, batch, family, _read(options.flow_control, options))
     orthogonal = Orthogonal(options.orthogonal, options.orthogonal_target)
     net = training.train_loras(options.rank, orthogonal, options.roles)
+    scale_residuals(net, options.residuals)
     save_control(net.half(), options.folder / FLOW_CONTROL)
 
 

@@ -141,6 +141,24 @@ def test_one_lora_is_trained_on_while_the_other_stays(training):
     }, "trained on at the rank that it has"
 
 
+def test_a_net_scaled_adds_what_its_strength_would(training):
+    net = training.control
+    for role in ("camera", "object"):
+        add_lora(net, role, 2)
+    with torch.no_grad():
+        for weight in (p for p in net.parameters() if not p.any()):
+            weight.normal_(std=0.05)
+    net.double()
+    flow, text = torch.randn(1, FRAMES, 2, SIDE, SIDE).double(), torch.randn(FRAMES, 77, 64).double()
+    with torch.inference_mode():
+        wanted = {mode: net(flow, 7, text, strength=1.4, mix=mix) for mode, mix in MIXES.items()}
+        flow_control.scale_residuals(net, 1.4)
+        made = {mode: net(flow, 7, text, mix=mix) for mode, mix in MIXES.items()}
+    for mode in MIXES:
+        pairs = zip((*made[mode].down, made[mode].mid), (*wanted[mode].down, wanted[mode].mid), strict=True)
+        assert all(torch.allclose(a, b, rtol=1e-9) and b.any() for a, b in pairs)
+
+
 def test_one_file_holds_base_and_both_loras_and_each_acts(training, tmp_path):
     training.plan = replace(training.plan, steps=1)
     net = training.train_loras(3, flow_control.Orthogonal(0.5))
