@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ class FlowTraining:
     """A flow net (`control`) on a frozen family, and an `image` net that acts besides and is frozen too.
 
     Each stage keeps its checkpoint in a folder of its own below the plan's, so that a run that was stopped
-    goes on where it was. `progress` and `stop` as in `Trainer`.
+    goes on where it was. `progress` and `stop` as in `Trainer`. `kinds`: of clips, that a role's LoRA sees.
     """
 
     family: Any
@@ -48,6 +48,7 @@ class FlowTraining:
     image: VideoControlNet | None = None
     progress: Callable | None = None
     stop: Callable[[], bool] | None = None
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=lambda: CLIPS)
 
     def train_base(self, dense_steps: int) -> VideoControlNet:
         """The net without LoRA: `dense_steps` on dense flow maps, then the plan's on sparse ones."""
@@ -71,12 +72,12 @@ class FlowTraining:
     def train_lora(self, role: str, orthogonal: Orthogonal) -> None:
         """One LoRA that the net has; all else is frozen.
 
-        "camera" learns from clips in which the camera alone moves; "object" from the others, with the camera
-        LoRA acting but stopped, and with the loss of Eq. 4, if the net has that LoRA.
+        By default "camera" learns from clips in which the camera alone moves, "object" from the others; it
+        does so with the camera LoRA acting but stopped, and with the loss of Eq. 4, if the net has that LoRA.
         """
         roles = self.control.requires_grad_(False).lora.roles
         lora, acting = roles[role].requires_grad_(True), [r for r in ACTING[role] if r in roles]
-        source = FlowSource(self.clips.of_kinds(*CLIPS[role]), image=self.image is not None)
+        source = FlowSource(self.clips.of_kinds(*self.kinds[role]), image=self.image is not None)
         denoising = self._denoising(source, LoraMix(**dict.fromkeys(acting, 1.0)))
 
         def with_eq_4(step, generator):

@@ -9,11 +9,12 @@ import torch
 from ..control.layouts import read_video_controlnet
 from ..control.lora import ROLES
 from ..data.dataset import read_datasets
+from ..data.free_motion import KINDS
 from ..data.scene import SIZE
 from . import autoencoder
 from .control import make_control, save_control
 from .flow_clips import build_flow_clips, read_flow_clips, sprite_clips
-from .flow_control import FlowTraining, Orthogonal, scale_residuals
+from .flow_control import CLIPS, FlowTraining, Orthogonal, scale_residuals
 
 FLOW_CONTROL = "flow_control.safetensors"
 
@@ -28,8 +29,10 @@ def add_options(parser) -> None:
     add("--rank", type=int, default=8, help="motion_loras: rank of each fresh LoRA")
     add("--roles", choices=ROLES, nargs="+", default=ROLES, help="motion_loras: which to train, or train on")
     add("--orthogonal", type=float, default=0.1, help="motion_loras: weight of the loss of Eq. 4")
-    add("--residuals", type=float, default=1.0, help="motion_loras: factor on what the finished net adds")
     add("--orthogonal-target", choices=("zero", "identity"), default="zero", help="its target")
+    seen = "motion_loras: kinds of clips that the object LoRA sees"
+    add("--object-clips", choices=KINDS, nargs="+", default=CLIPS["object"], help=seen)
+    add("--residuals", type=float, default=1.0, help="motion_loras: factor on what the finished net adds")
 
 
 def flow_clips(options) -> None:
@@ -60,7 +63,8 @@ def motion_loras(options, plan, batch, family) -> None:
 
 def _training(options, plan, batch, family, net) -> FlowTraining:
     image = options.image_control and _read(options.image_control, options)
-    return FlowTraining(family, net, read_flow_clips(*options.latents), plan, batch, image)
+    kinds = {**CLIPS, "object": options.object_clips}
+    return FlowTraining(family, net, read_flow_clips(*options.latents), plan, batch, image, kinds=kinds)
 
 
 def _read(file: Path, options):

@@ -12,6 +12,7 @@ from choreographer.core.training import flow_control
 from choreographer.core.training.diffusion import Batch, Family
 from choreographer.core.training.flow_clips import TrackedLatents
 from choreographer.core.training.loop import Plan
+from safetensors.torch import load_file
 
 FRAMES, WIDTHS, SIDE = 2, (32, 64, 64), 32
 
@@ -196,3 +197,13 @@ def test_the_commands_make_clips_net_and_loras(tmp_path, monkeypatch):
     command.main(["motion_loras", f"{tmp_path}/loras", *steps, *beside, *base])
     net = read_video_controlnet(tmp_path / "loras" / "flow_control.safetensors")
     assert set(net.lora.roles) == {"camera", "object"} and not missing_parts(net)
+    base[1] = f"{tmp_path}/loras/flow_control.safetensors"
+    more = ["--roles", "object", "--object-clips", "object", "--residuals", "2"]
+    command.main(["motion_loras", f"{tmp_path}/more", *steps, *beside, *base, *more])
+    before, after = (load_file(tmp_path / run / "flow_control.safetensors") for run in ("loras", "more"))
+    differ = [key for key in before if not torch.equal(before[key], after[key])]
+    out = "controlnet_mid_block.base_layer.weight"
+    assert before[out].any() and torch.equal(after[out], 2 * before[out])
+    assert any("omcm" in key for key in differ) and all(
+        "omcm" in key or key.startswith(("controlnet_down_", "controlnet_mid_")) for key in differ
+    )
