@@ -18,7 +18,7 @@ from .context import Context
 from .experiments import EXPERIMENTS, PAPERS, ROWS
 from .page import RECORD, collect, write
 from .rows import Experiment
-from .run import expected, run, work
+from .run import Task, run, work
 from .verdict import MISSING
 
 
@@ -37,7 +37,7 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.extra = options.extra or options.out / "weights"
     known = {row.name for row in ROWS} | set(EXPERIMENTS) | set(PAPERS)
-    wrong = [name for name in (*options.only, *(options.work or ())) if name not in known]
+    wrong = [name for name in options.only if name not in known]
     if wrong:
         parser.error(f"there is no row '{wrong[0]}'; --list shows all")
     return options
@@ -77,11 +77,12 @@ def main(arguments: list[str] | None = None) -> int:
         tell(context)
         return 0
     if options.work:
-        work(context, chosen(options.work), lambda name: print(name, flush=True))
+        tasks = [Task.parse(text, EXPERIMENTS) for text in options.work]
+        work(context, tasks, lambda name: print(name, flush=True))
         return 0
     experiments = chosen(options.only)
     workers = options.workers or (1 if context.device == "cuda" else os.cpu_count() or 1)
-    seconds = sum(expected(context, one) for one in experiments)
+    seconds = sum(Task(one).expected(context) for one in experiments)
     say(f"about {seconds / workers / 60:.0f} minutes on {workers} cores, if nothing else runs")
     try:
         run(context, experiments, workers, passed_on(options))

@@ -17,7 +17,7 @@ from choreographer.devtools.report.context import Context
 from choreographer.devtools.report.experiments import EXPERIMENTS, PAPERS, ROWS, ccdm, vcd
 from choreographer.devtools.report.page import collect, number, write
 from choreographer.devtools.report.rows import Experiment, Made, Row
-from choreographer.devtools.report.run import expected, missing_seeds, shares, work
+from choreographer.devtools.report.run import Task, missing_seeds, shares, work
 from choreographer.devtools.report.verdict import FEWEST, judge
 
 ROW = Row("r", "VCD", "a < b", "by hand", "1", "fake", "x", "a", "b", -1, "px")
@@ -79,9 +79,9 @@ def test_what_gave_no_figure_is_left_out_and_what_gave_none_is_not_measured():
 def test_a_stopped_run_goes_on_and_a_finished_one_measures_nothing(context):
     experiment, asked = fake()
     done = []
-    work(context, [replace(experiment, seeds=(3, 3))], done.append)
+    work(context, [Task(replace(experiment, seeds=(3, 3)))], done.append)
     assert asked == [0, 1, 2] and done == ["fake"] * 3
-    work(context, [experiment], done.append)
+    work(context, [Task(experiment)], done.append)
     assert asked == list(range(8)), "what is kept is not measured again"
     context.quick = False
     assert missing_seeds(context, experiment) == list(range(8, 16)), "a full run uses a quick one's seeds"
@@ -106,8 +106,8 @@ def test_what_decides_the_figures_decides_where_they_are_kept(context):
 def test_rows_without_their_weights_say_so_in_one_sentence(context):
     experiment, asked = fake(needs={"flow net": "controlnet/flow.safetensors", "image net": "image.pt"})
     wanted = "the demo has no flow net (controlnet/flow.safetensors) and the demo has no image net (image.pt)"
-    assert context.missing(experiment) == wanted and expected(context, experiment) == 0
-    work(context, [experiment], asked.append)
+    assert context.missing(experiment) == wanted and Task(experiment).expected(context) == 0
+    work(context, [Task(experiment)], asked.append)
     (found,) = collect(context, [ROW], {"fake": experiment}).results
     assert not asked and found.verdict == "not measured" and found.reason == wanted
     context.extra.mkdir()
@@ -127,9 +127,29 @@ def test_a_clip_has_all_figures_and_consistency_only_with_a_feature_net(context)
 def test_the_work_is_shared_so_that_all_end_together(context):
     experiments = [fake(str(n), seeds=(n, n))[0] for n in (1, 2, 3, 4)]
     parts = shares(context, experiments, 2)
-    assert sorted(one.name for part in parts for one in part) == ["1", "2", "3", "4"]
-    assert [sum(int(one.name) for one in part) for part in parts] == [5, 5]
+    assert sorted(str(task) for part in parts for task in part) == ["1:0/1", "2:0/1", "3:0/1", "4:0/1"]
+    assert [sum(int(task.experiment.name) for task in part) for part in parts] == [5, 5]
     assert shares(context, [], 2) == []
+
+
+def test_an_experiment_longer_than_its_share_is_split_by_seeds(context):
+    """One row on many cores takes all of them; a seed kept already is nobody's."""
+    experiment, asked = fake(seeds=(7, 7), before=5)
+    work(context, [Task(replace(experiment, seeds=(1, 1)))], lambda name: None)
+    parts = shares(context, [experiment], 3)
+    told = [Task.parse(str(task), {"fake": experiment}) for part in parts for task in part]
+    assert sorted(map(str, told)) == ["fake:0/3", "fake:1/3", "fake:2/3"] and len(parts) == 3
+    assert sorted(seed for task in told for seed in task.seeds(context)) == [1, 2, 3, 4, 5, 6]
+    assert [task.expected(context) for task in told] == [25, 25, 25]
+    work(context, told, lambda name: None)
+    assert sorted(asked) == list(range(7)) and missing_seeds(context, experiment) == []
+    short, _ = fake("short", seeds=(2, 2))
+    long, _ = fake("long", seeds=(8, 8))
+    assert [[str(task) for task in part] for part in shares(context, [short, long], 2)] == [
+        ["long:0/2", "short:0/1"],
+        ["long:1/2"],
+    ]
+    assert len(shares(context, [short], 8)) == 2, "never more parts than seeds"
 
 
 def test_the_page_has_every_row_and_is_the_same_again(context, tmp_path):
@@ -138,7 +158,7 @@ def test_the_page_has_every_row_and_is_the_same_again(context, tmp_path):
     rows = (ROW, replace(ROW, name="s", claim="b > a", first="b", second="a", expect=1),
             replace(ROW, name="t", experiment="absent", claim="what cannot be seen"))  # fmt: skip
     experiments = {"fake": experiment, "absent": absent}
-    work(context, [experiment], lambda name: None)
+    work(context, [Task(experiment)], lambda name: None)
 
     def page(folder):
         found = collect(context, rows, experiments)
@@ -170,7 +190,7 @@ def test_rows_that_a_run_was_not_asked_for_stand_as_long_as_nothing_that_decides
         made["fake"] = replace(made["fake"], version=version)
         kept = record.read(docs / "report.json")
         context = Context(tmp_path, out / "weights", out, False, kept.files)
-        work(context, [made[name] for name in asked], lambda name: None)
+        work(context, [Task(made[name]) for name in asked], lambda name: None)
         found = collect(context, rows, made, kept, asked)
         text = write(docs, context, found, {"VCD": "Magic-Me"}, made).read_text()
         return text, sorted(file.name for file in (docs / "images" / "report").iterdir())
