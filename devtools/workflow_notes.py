@@ -259,7 +259,7 @@ IMAGE_TO_VIDEO_CAMERA = """## The camera moves, the scene stays
 The image is the first frame, and *Camera Move* says how the view goes on from it.
 
 Change first: **preset** and **amount** of *Camera Move*; an end frame makes it stop earlier. The demo model
-was trained mostly on still views and follows a camera only a little; files for photographs that do: see
+was trained mostly on still views and hardly follows a camera; files for photographs that do: see
 *public_image_to_video_trajectory*."""
 IMAGE_TO_VIDEO_BOTH = """## An object and the camera move
 

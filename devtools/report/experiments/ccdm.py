@@ -157,10 +157,10 @@ EXPERIMENTS = (
         lambda quick: {"percents": PERCENTS, "window": WINDOW},
     ),
     Experiment(
-        "ccdm_objective", "1", BASE, (6, 12), 45, prepare_training, measure_objective,
+        "ccdm_objective", "1", BASE, (6, 10), 45, prepare_training, measure_objective,
         lambda quick: {**_training(quick), "terms": TERMS, "levels": LEVELS},
     ),
-    Experiment("ccdm_schedules", "1", BASE, (6, 12), 85, prepare_training, measure_schedules, _training),
+    Experiment("ccdm_schedules", "1", BASE, (6, 8), 85, prepare_training, measure_schedules, _training),
 )  # fmt: skip
 
 _TABLE1 = "the same prompts and seeds with and without Fusion Feedback (at 0.5 and 0.8, window 2)"
