@@ -217,11 +217,11 @@ def thumbnail(name: str, folder: Path) -> None:
     if not videos:
         return
     frames = read_frames(videos[-1])[0]
-    sheet = Image.new("RGB", (512, 512))
+    sheet = Image.new("RGB", (384, 384))
     for place in range(4):
-        frame = frames[place * (len(frames) - 1) // 3].resize((254, 254))
-        sheet.paste(frame, (258 * (place % 2), 258 * (place // 2)))
-    sheet.save(ROOT / f"{name}.jpg", quality=80, optimize=True)
+        frame = frames[place * (len(frames) - 1) // 3].resize((191, 191))
+        sheet.paste(frame, (193 * (place % 2), 193 * (place // 2)))
+    sheet.save(ROOT / f"{name}.jpg", quality=80, optimize=True, progressive=True)
 
 
 def main() -> int:
