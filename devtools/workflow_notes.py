@@ -253,7 +253,8 @@ The image is the first frame, and *Keep to the image* gives its colours to all. 
 
 Change first: draw in *Object trajectories*, and look at the preview. The picture comes from *Sprite World*;
 *Load Image* takes its place. **trajectory_scale** of *Camera-Free Guider* holds the camera more or less.
-Files for photographs: see *public_image_to_video_trajectory*."""
+**end_percent** of *Follow the trajectories* is 0.5: where things go is settled early, and the steps after it
+keep the ground as it is in the image. Files for photographs: see *public_image_to_video_trajectory*."""
 IMAGE_TO_VIDEO_CAMERA = """## The camera moves, the scene stays
 
 The image is the first frame, and *Camera Move* says how the view goes on from it.
@@ -266,7 +267,8 @@ IMAGE_TO_VIDEO_BOTH = """## An object and the camera move
 Both at once: the square along its path, and the view by *Camera Move*. The **mode** is mix: both LoRAs act,
 by **camera_weight** and **object_weight** of *Follow the trajectories*.
 
-Change first: the path, the **preset**, then the two weights. Files for photographs: see
+Change first: the path, the **preset**, then the two weights. From **end_percent**, 0.5, on nothing is held to
+the paths, which keeps the ground as it is in the image. Files for photographs: see
 *public_image_to_video_trajectory*."""
 
 TRAIN_LORAS = """## Train motion LoRAs
