@@ -252,7 +252,7 @@ The image is the first frame, and *Keep to the image* gives its colours to all. 
 *Object trajectories*; the single point beside it is an anchor, which stays.
 
 Change first: draw in *Object trajectories*, and look at the preview. The picture comes from *Sprite World*;
-*Load Image* takes its place. **trajectory_scale** of *Camera-Free Guider* holds the camera more or less.
+*Load Image* takes its place. **trajectory_scale** of *Camera-Free Guider* says how much of its LoRA is added.
 **end_percent** of *Follow the trajectories* is 0.5: where things go is settled early, and the steps after it
 keep the ground as it is in the image. Files for photographs: see *public_image_to_video_trajectory*."""
 IMAGE_TO_VIDEO_CAMERA = """## The camera moves, the scene stays

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..pack import register_pack
 from . import record
 from .charts import draw_curve, draw_results
 from .context import Context
@@ -91,6 +92,9 @@ def write(
 
     Raises ValueError where the pictures are larger than what the repository can hold.
     """
+    register_pack()
+    from choreographer.core.files import write_text
+
     folder = docs / IMAGES
     folder.mkdir(parents=True, exist_ok=True)
     draw_results(found.results, folder / "results.webp")
@@ -106,8 +110,7 @@ def write(
     size = sum(file.stat().st_size for file in folder.iterdir())
     if size > MOST_BYTES:
         raise ValueError(f"The report's pictures have {size} bytes, more than {MOST_BYTES}")
-    page = docs / "REPORT.md"
-    page.write_text(text, encoding="utf-8")
+    page = write_text(text, docs / "REPORT.md")
     record.write(docs / RECORD, context, found.results, experiments)
     return page
 

@@ -7,11 +7,11 @@ Weights that are not here (not all are shipped) count as the same.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..pack import register_pack
 from .context import Context
 from .rows import Experiment, Row
 from .verdict import MISSING, Result, verdict
@@ -44,15 +44,16 @@ def read(file: Path) -> Record:
 def write(
     file: Path, context: Context, results: Sequence[Result], experiments: Mapping[str, Experiment]
 ) -> None:
-    """Keep the measured rows, under a temporary name first."""
+    """Keep the measured rows."""
+    register_pack()
+    from choreographer.core.files import write_text
+
     measured = [one for one in results if one.verdict != MISSING and one.seeds > 1]
     used = [experiments[name] for name in dict.fromkeys(one.row.experiment for one in measured)]
     rows = {one.row.name: _kept(one, context.key(experiments[one.row.experiment])) for one in measured}
     told = {"files": context.digests(used), "rows": rows}
     lines = json.dumps(told, separators=(",", ":"), allow_nan=False).replace('},"', '},\n"')
-    partial = file.with_suffix(".part")
-    partial.write_text(lines + "\n", encoding="utf-8")
-    os.replace(partial, file)
+    write_text(lines + "\n", file)
 
 
 def _kept(one: Result, key: str) -> dict:
