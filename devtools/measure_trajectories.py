@@ -1,9 +1,10 @@
 """`dev.py measure trajectories`: does a clip go where the path is drawn, and does the rest stay?
 
 The ten camera and ten object sets, `--seeds` each, from one image: without control, with the flow net alone
-(base), with the LoRA for what should move, with camera-free guidance on top, and with the wrong LoRA. Latents
-are kept in OUT/trajectories under a name made of all that decides them, so that a run that was stopped goes
-on, and new weights are sampled anew.
+(base), with the LoRA for what should move, with camera-free guidance on top, and with the wrong LoRA. Objects
+are sampled with the noise prior, which holds still what shall not move, and without the flow net in the last
+steps. A camera move would be held, so it has neither. Latents are kept in OUT/trajectories under a name made
+of all that decides them, so that a run that was stopped goes on, and new weights are sampled anew.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import numpy as np
 from .measure import Demo, write_rows
 from .pack import register_pack
 from .report.cache import digest
+from .report.experiments.conductor import END, GAMMA
 
 register_pack()
 
@@ -68,7 +70,8 @@ class Conductor:
     def key(self, case, mode):
         """A name of all that decides the clip."""
         used = ("demo", "image") if mode == "none" else ("demo", "image", "flow")
-        settings = {name: getattr(self.options, name) for name in ("steps", "cfg", "gamma")}
+        settings = {name: getattr(self.options, name) for name in ("steps", "cfg")}
+        settings |= {"gamma": GAMMA[case.role]} | ({} if mode == "none" else {"end": END[case.role]})
         settings |= {"scale": self.options.trajectory_scale} if mode == "guided" else {}
         told = [
             [self.hashes[name] for name in used],
@@ -101,7 +104,7 @@ class Conductor:
             guider.set_conds(*conditions)
             guider.set_cfg(options.cfg)
         latent = torch.zeros(case.wanted.paths.shape[1], 4, *(side // 8 for side in case.image.shape[:2]))
-        noise = prior_noise(case.seed, options.gamma).generate_noise({"samples": latent})
+        noise = prior_noise(case.seed, GAMMA[case.role]).generate_noise({"samples": latent})
         sigmas = comfy.samplers.calculate_sigmas(
             model.get_model_object("model_sampling"), "normal", options.steps
         )
@@ -126,7 +129,8 @@ class Conductor:
             return made
         mix = MIXES[{"base": "base", "wrong": OTHER[case.role]}.get(mode, case.role)]
         drawn = FlowHint(flow_map(case.wanted).flow, flow.model)
-        return apply_control(made, lambda: VideoControl(flow, drawn, ControlOptions(), mix))
+        settings = ControlOptions(end_percent=END[case.role])
+        return apply_control(made, lambda: VideoControl(flow, drawn, settings, mix))
 
 
 def strip(case, images):

@@ -83,7 +83,7 @@ def _weights(folders):
 
 
 def _batch(options):
-    names = ("stills", "clips", "frames", "clip_share", "span", "blind", "debias")
+    names = ("stills", "clips", "frames", "clip_share", "span", "blind", "debias", "gamma")
     return Batch(**{name: getattr(options, name) for name in names}, places=tuple(options.places))
 
 

@@ -20,7 +20,7 @@ from ..control.lora_files import wrapped_weights
 from ..control.network import ControlConfig, Residuals, VideoControlNet
 from ..files import CONFIG, write_weights
 from .clips import Clips
-from .diffusion import Batch, attention, draw_places, drop_texts
+from .diffusion import Batch, attention, clip_noise, draw_places, drop_texts
 from .loop import Trainer
 from .losses import Diffusion, ccdm_loss, stress_motion
 
@@ -164,7 +164,9 @@ def control_loss(family, acting: Acting, source: Source, batch: Batch, **terms):
 
     def loss(step, generator):
         drawn = source.draw(batch, generator)
-        noisy, noise, steps = diffusion.noised(drawn.latents.to(family.device), generator)
+        latents = drawn.latents.to(family.device)
+        common = clip_noise(latents.shape, batch.gamma, drawn.places, generator)
+        noisy, noise, steps = diffusion.noised(latents, generator, common)
         texts = drop_texts(drawn.texts, batch.drop, generator)
         pair = predict(family, acting, noisy, steps, texts, drawn).float(), noise
         return keyframe_loss(*(stress_motion(x, batch.debias) for x in pair), drawn.keyframes, **terms)

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..motion.attach import MotionState, attach
 from ..motion.model import MotionConfig, MotionModel
 from ..motion.sites import find_sites
+from ..noise import gaussian_prior
 from .base_model import HEADS, LAYERS, WIDTHS, CaptionProbe, make_text_encoder, make_unet
 from .clips import Clips
 from .latents import Latents
@@ -27,7 +28,8 @@ class Batch:
     are emptied, for classifier-free guidance. With `span` the frames are thinned: drawn anew each step from
     runs of `span` frames and told their places. Five frames of sixteen cost a third of a step and say as
     much about where things go, so a step can see three times the clips; with `places` they are drawn from
-    those frames of the run only. `blind` as in `losses.Diffusion`, `debias` as in `losses.stress_motion`.
+    those frames of the run only. `blind` as in `losses.Diffusion`, `debias` as in `losses.stress_motion`,
+    `gamma` as in `clip_noise` (video ControlNets only).
     """
 
     stills: int = 24
@@ -39,6 +41,7 @@ class Batch:
     places: tuple = ()
     blind: float = 0.0
     debias: float = 0.0
+    gamma: float = 0.0
 
 
 class Family:
@@ -112,6 +115,20 @@ def draw_places(batch, generator):
         return None
     places = torch.tensor(batch.places or range(batch.span))
     return places[torch.randperm(len(places), generator=generator)[: batch.frames]].sort().values
+
+
+def clip_noise(shape, gamma, places, generator):
+    """Noise of clips (B, F, C, h, w) by VCD's 3-D Gaussian prior (Eq. 4), or None where gamma is 0.
+
+    `places` (F,) are the frames' numbers in the clip, None = 0 to F-1: frames further apart have less in
+    common.
+    """
+    if not gamma:
+        return None
+    places = torch.arange(shape[1]) if places is None else places
+    frames = int(places[-1]) + 1
+    clips = (gaussian_prior(frames, shape[2:], gamma, generator) for _ in range(shape[0]))
+    return torch.stack([clip[places] for clip in clips])
 
 
 def drop_texts(texts, share, generator):

@@ -41,7 +41,8 @@ class Diffusion:
         which = torch.randint(len(self.kept), (count,), generator=generator)
         steps = torch.multinomial(self.density[which], 1, generator=generator)[:, 0]
         if noise is None:
-            noise = torch.randn(latents.shape, generator=generator).to(device)
+            noise = torch.randn(latents.shape, generator=generator)
+        noise = noise.to(device)
         unseen = torch.zeros(count, dtype=torch.bool)
         if self.blind:
             unseen = torch.rand(count, generator=generator) < self.blind

@@ -82,6 +82,7 @@ def _add_losses(add) -> None:
     for name, what in (
         ("--blind", "base, motion: share of pure noise (losses.Diffusion)"),
         ("--debias", "base, motion: how much more the error of motion counts"),
+        ("--gamma", "video ControlNets: gamma of VCD's prior, by which clips draw their noise"),
         ("--lambda1", "motion: weight of the neighbour term of Eq. 13"),
         ("--lambda2", "motion: weight of the keyframe term of Eq. 13"),
     ):

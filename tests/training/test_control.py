@@ -7,7 +7,7 @@ import torch
 from choreographer.core.control.layouts import read_video_controlnet
 from choreographer.core.training import control as recipe
 from choreographer.core.training.clips import Clips
-from choreographer.core.training.diffusion import Batch, Family
+from choreographer.core.training.diffusion import Batch, Family, clip_noise
 from choreographer.core.training.loop import Plan
 from choreographer.core.training.losses import ccdm_loss
 
@@ -136,3 +136,32 @@ def test_a_flow_source_shares_the_recipe(family, tmp_path):
     plan, batch = Plan(1, tmp_path, warmup=0), Batch(clips=1, frames=FRAMES)
     weights = recipe.train_control(family, net, Tracks(), plan, batch, lambda *_: None)["control"]
     assert weights["controlnet_cond_embedding.weight"].shape == (32, 128, 3, 3)
+
+
+def test_noise_has_the_priors_covariance_at_the_frames_that_are_seen():
+    generator, gamma, places = torch.Generator().manual_seed(11), 0.9, torch.tensor([0, 1, 5])
+    assert clip_noise((2, 3, 4, 4, 4), 0.0, places, generator) is None
+    noise = clip_noise((4000, 3, 4, 4, 4), gamma, places, generator)
+    assert noise.shape == (4000, 3, 4, 4, 4)
+    frames = noise.movedim(1, 0).flatten(1).double()
+    apart = (places[:, None] - places).abs()
+    wanted = gamma ** apart.double()  # VCD Eq. 4
+    assert torch.allclose(frames @ frames.T / frames.shape[1], wanted, atol=0.01)
+    in_a_row = clip_noise((1, 4, 4, 4, 4), gamma, None, generator)
+    assert in_a_row.shape == (1, 4, 4, 4, 4)
+
+
+def test_training_with_the_noise_prior_hands_it_to_the_net(family, clips, tmp_path):
+    seen = []
+
+    def one_step(gamma):
+        net = moving(recipe.make_control(family), 8)
+        batch = Batch(clips=1, frames=3, span=6, gamma=gamma)
+        loss = recipe.control_loss(family, recipe.Acting(net), recipe.KeyframeClips(clips), batch)
+        hook = family.unet.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+        loss(0, torch.Generator().manual_seed(5)).backward()
+        hook.remove()
+
+    for gamma in (0.0, 0.0, 0.9):
+        one_step(gamma)
+    assert torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
