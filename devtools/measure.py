@@ -149,7 +149,8 @@ def main(arguments=None):
     parser.add_argument("what", choices=WHAT)
     parser.add_argument("--count", type=int, default=100, help="prompts, one seed each (seams: seeds)")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--gamma", type=float, default=0.0, help="prompts: gamma of the noise prior")
+    told = "prompts, keyframes, seams: gamma of the noise prior (trajectories have their own)"
+    parser.add_argument("--gamma", type=float, default=0.0, help=told)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--train-steps", type=int, default=200, help="identity, tuning")
     parser.add_argument("--fit-steps", type=int, default=600, help="atlas")

@@ -24,7 +24,7 @@ def options(tmp_path_factory):
             weight.normal_(std=0.02)
     save_control(image, folder / "image.safetensors")
     save_control(flow, folder / "flow.safetensors")
-    asked = {"steps": 1, "cfg": 2.0, "gamma": 0.0, "seeds": 1, "trajectory_scale": 1.5, "demo": ROOT / "demo"}
+    asked = {"steps": 1, "cfg": 2.0, "seeds": 1, "trajectory_scale": 1.5, "demo": ROOT / "demo"}
     asked |= {"sets": ["loop"], "modes": ["none", "guided"], "out": folder / "out"}
     files = {f"{kind}_control": folder / f"{kind}.safetensors" for kind in ("image", "flow")}
     return SimpleNamespace(**asked, **files)

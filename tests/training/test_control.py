@@ -151,7 +151,7 @@ def test_noise_has_the_priors_covariance_at_the_frames_that_are_seen():
     assert in_a_row.shape == (1, 4, 4, 4, 4)
 
 
-def test_training_with_the_noise_prior_hands_it_to_the_net(family, clips, tmp_path):
+def test_training_with_the_noise_prior_hands_it_to_the_net(family, clips):
     seen = []
 
     def one_step(gamma):
