@@ -136,7 +136,7 @@ def add_trajectory_options(parser):
     add = parser.add_argument_group("trajectories").add_argument
     add("--seeds", type=int, default=8, help="clips of each set")
     add("--sets", nargs="*", default=[], help="names of sets, or camera, object; all without")
-    modes = ("none", "base", "lora", "guided", "wrong")
+    modes = ("none", "noise", "base", "lora", "guided", "wrong")
     add("--modes", nargs="*", choices=modes, default=modes, help="what to compare; all without")
     add("--trajectory-scale", type=float, default=1.5, help="of camera-free guidance")
     add("--flow-control", type=Path, help="flow net with LoRAs, instead of the demo's")

@@ -2,9 +2,10 @@
 
 The ten camera and ten object sets, `--seeds` each, from one image: without control, with the flow net alone
 (base), with the LoRA for what should move, with camera-free guidance on top, and with the wrong LoRA. Objects
-are sampled with the noise prior, which holds still what shall not move, and without the flow net in the last
-steps. A camera move would be held, so it has neither. Latents are kept in OUT/trajectories under a name made
-of all that decides them, so that a run that was stopped goes on, and new weights are sampled anew.
+are sampled with noise along their tracks that rests on the ground ("noise" has it and no flow net, "none" has
+the ground's alone), and without the flow net in the last steps. A camera move would be held: it has neither.
+Latents are kept in OUT/trajectories under a name made of all that decides them, so that a run that was
+stopped goes on, and new weights are sampled anew.
 """
 
 import hashlib
@@ -16,12 +17,13 @@ import numpy as np
 from .measure import Demo, write_rows
 from .pack import register_pack
 from .report.cache import digest
-from .report.experiments.conductor import END, GAMMA
+from .report.experiments.conductor import ALONG, END, GAMMA
 
 register_pack()
 
 from choreographer.core.metrics import trajectory_cases as cases  # noqa: E402
 
+UNTOLD = ("none", "noise")  # modes without the flow net
 OTHER = {"camera": "object", "object": "camera"}
 FLOW, IMAGE = "choreographer_demo_flow.safetensors", "choreographer_demo_image.safetensors"
 MOST = {"background": 0.3, "object": 4.0, "camera": 3.0}  # the goals, in pixels
@@ -69,9 +71,10 @@ class Conductor:
 
     def key(self, case, mode):
         """A name of all that decides the clip."""
-        used = ("demo", "image") if mode == "none" else ("demo", "image", "flow")
+        used = ("demo", "image") if mode in UNTOLD else ("demo", "image", "flow")
         settings = {name: getattr(self.options, name) for name in ("steps", "cfg")}
-        settings |= {"gamma": GAMMA[case.role]} | ({} if mode == "none" else {"end": END[case.role]})
+        settings |= {"gamma": GAMMA[case.role]} | ({} if mode in UNTOLD else {"end": END[case.role]})
+        settings |= ALONG if along_tracks(case, mode) else {}
         settings |= {"scale": self.options.trajectory_scale} if mode == "guided" else {}
         told = [
             [self.hashes[name] for name in used],
@@ -91,7 +94,6 @@ class Conductor:
         import comfy.samplers
         import torch
         from choreographer.nodes.host.guidance import GuiderOptions, camera_free_guider
-        from choreographer.nodes.host.noise import prior_noise
 
         model, options = self.demo.model, self.options
         conditions = self.conditions(case, mode)
@@ -104,7 +106,7 @@ class Conductor:
             guider.set_conds(*conditions)
             guider.set_cfg(options.cfg)
         latent = torch.zeros(case.wanted.paths.shape[1], 4, *(side // 8 for side in case.image.shape[:2]))
-        noise = prior_noise(case.seed, GAMMA[case.role]).generate_noise({"samples": latent})
+        noise = noise_of(case, mode).generate_noise({"samples": latent})
         sigmas = comfy.samplers.calculate_sigmas(
             model.get_model_object("model_sampling"), "normal", options.steps
         )
@@ -125,12 +127,29 @@ class Conductor:
         keyframes = Keyframes((Keyframe(torch.from_numpy(case.image), 0),))
         shown = KeyframeHint(keyframes, image.model, self.demo.vae)
         made = apply_control(texts, lambda: VideoControl(image, shown, ControlOptions()))
-        if mode == "none":
+        if mode in UNTOLD:
             return made
         mix = MIXES[{"base": "base", "wrong": OTHER[case.role]}.get(mode, case.role)]
         drawn = FlowHint(flow_map(case.wanted).flow, flow.model)
         settings = ControlOptions(end_percent=END[case.role])
         return apply_control(made, lambda: VideoControl(flow, drawn, settings, mix))
+
+
+def along_tracks(case, mode):
+    """Whether the noise goes with the objects."""
+    return case.role == "object" and mode != "none"
+
+
+def noise_of(case, mode):
+    """The NOISE of a clip."""
+    from choreographer.core.trajectory.moving_noise import Layers, moving_noise
+    from choreographer.nodes.host.noise import ClipNoise, prior_noise
+
+    gamma = GAMMA[case.role]
+    if not along_tracks(case, mode):
+        return prior_noise(case.seed, gamma)
+    layers = Layers(gamma, ALONG["objects"], ALONG["around"] * case.scene.sprites[0].radius)
+    return ClipNoise(case.seed, lambda _, shape: moving_noise(case.wanted, shape, case.seed, layers))
 
 
 def strip(case, images):
@@ -195,7 +214,13 @@ def measure_trajectories(options):
     wanted = [
         (r, n) for r, n in cases.case_names() if not options.sets or n in options.sets or r in options.sets
     ]
-    jobs = [(r, n, seed, mode) for seed in range(options.seeds) for r, n in wanted for mode in options.modes]
+    jobs = [
+        (r, n, seed, mode)
+        for seed in range(options.seeds)
+        for r, n in wanted
+        for mode in options.modes
+        if (r, mode) != ("camera", "noise")
+    ]
     conductor, rows, sheet, started = Conductor(options), [], [], time.monotonic()
     for done, (role, name, seed, mode) in enumerate(jobs, 1):
         case = cases.make_case(role, name, seed)

@@ -91,6 +91,7 @@ GROUPS = {
         "ChoreoGaussianNoisePrior",
         "ChoreoNoiseLayout",
         "ChoreoMixedNoise",
+        "ChoreoNoiseAlongTracks",
         "RandomNoise",
         "ChoreoFreeInitNoise",
         "ChoreoResidualNoise",
@@ -253,9 +254,9 @@ The image is the first frame, and *Keep to the image* gives its colours to all. 
 
 Change first: draw in *Object trajectories*, and look at the preview. The picture comes from *Sprite World*;
 *Load Image* takes its place. **trajectory_scale** of *Camera-Free Guider* says how much of its LoRA is added.
-**gamma** of *Noise* is 0.7: frames share part of their noise, so what no path moves keeps still; more keeps
-it stiller, and the object follows less. **end_percent** of *Follow the trajectories* is 0.7, since where
-things go is settled before the last steps.
+*Noise* rests on the ground, so that what no path moves keeps still, and goes with the star: its **radius** is
+a little more than the star's. **end_percent** of *Follow the trajectories* is 0.7, since where things go is
+settled before the last steps.
 Files for photographs: see *public_image_to_video_trajectory*."""
 IMAGE_TO_VIDEO_CAMERA = """## The camera moves, the scene stays
 

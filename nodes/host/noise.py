@@ -15,7 +15,11 @@ import torch
 
 from ...core.freeinit import low_pass, reinitialise
 from ...core.noise import NoiseLayout, check_gamma, check_ratio, gaussian_prior, normals, seeded, turned
+from ...core.trajectory.moving_noise import Layers, moving_noise
+from ...core.trajectory.sample import sample
+from ...core.trajectory.track import Trajectories
 
+CELL = 8  # pixels of a latent's value, Stable Diffusion 1.5
 OWN_STREAM = 0x5DEECE66D1CE4E5B  # takes a seed far from those that users give
 
 
@@ -47,6 +51,26 @@ def prior_noise(seed: int, gamma: float) -> ClipNoise:
     """3-D Gaussian prior as a NOISE; gamma in [-1, 1] is the correlation of neighbouring frames."""
     check_gamma(gamma)
     return ClipNoise(seed, lambda frames, shape: gaussian_prior(frames, shape, gamma, seeded(seed)))
+
+
+def noise_along(trajectories: Trajectories, frames: int, seed: int, layers: Layers) -> ClipNoise:
+    """Noise that goes with the objects of trajectories spread over `frames` frames, as a NOISE.
+
+    Raises ValueError when it is asked for more frames, or when a track does not fit into the clip.
+    """
+    sample(trajectories, frames, (CELL, CELL))  # whatever is wrong with a track is said now
+
+    def draw(asked: int, shape: tuple[int, ...]) -> torch.Tensor:
+        if asked > frames:
+            raise ValueError(
+                f"Noise Along Tracks: the latent has {asked} frames, the trajectories are spread over "
+                f"{frames}: give both the same number"
+            )
+        _, height, width = shape
+        tracks = sample(trajectories, frames, (width * CELL, height * CELL))
+        return moving_noise(tracks, shape, seed, layers)[:asked]
+
+    return ClipNoise(seed, draw)
 
 
 def layout_noise(seed: int, layout: NoiseLayout) -> ClipNoise:

@@ -117,6 +117,47 @@ def test_one_latent_with_a_prior(nodes, model, prompts):
     assert torch.equal(ours, custom(model, Noise_RandomNoise(1), start(model), latent(1), prompts))
 
 
+def across(frame=None):
+    """A track from left to right, whose end may be set for a frame."""
+    track = pack("core.trajectory.track")
+    points = track.Point(0.2, 0.5), track.Point(0.8, 0.5, frame=frame)
+    return track.Trajectories((track.Track(points),))
+
+
+def test_noise_along_tracks_is_the_cores_at_the_latents_size(nodes):
+    """Tracks are in parts of the frame; a part cut out of a clip has the noise its frames had."""
+    core, node = pack("core.trajectory.moving_noise"), pack("nodes.moving_noise").NoiseAlongTracks
+    noise = call(node, across(), 12, 5, 1.0, 0.8, 24.0)
+    for height, width in ((8, 8), (6, 14)):
+        tracks = pack("core.trajectory.sample").sample(across(), 12, (width * 8, height * 8))
+        wanted = core.moving_noise(tracks, (4, height, width), 5, core.Layers(1.0, 0.8, 24.0))
+        found = noise.generate_noise({"samples": torch.zeros(12, 4, height, width)})
+        assert torch.equal(found, wanted)
+        part = {"samples": torch.zeros(3, 4, height, width), "batch_index": [11, 0, 7]}
+        assert torch.equal(noise.generate_noise(part), wanted[[11, 0, 7]])
+
+
+def test_noise_along_tracks_tells_what_does_not_fit(nodes):
+    """More frames when it is drawn; a key outside the clip, and wrong numbers, before anything is sampled."""
+    node = pack("nodes.moving_noise").NoiseAlongTracks
+    with pytest.raises(ValueError, match="the latent has 9 frames, the trajectories are spread over 8"):
+        call(node, across(), 8, 0, 1.0, 0.9, 24.0).generate_noise(latent(9))
+    with pytest.raises(ValueError, match="is set for frame 8, the clip has frames 0 to 7"):
+        call(node, across(frame=8), 8, 0, 1.0, 0.9, 24.0)
+    with pytest.raises(ValueError, match="Radius around the tracks is 0 pixels"):
+        call(node, across(), 8, 0, 1.0, 0.9, 0.0)
+
+
+def test_noise_along_tracks_samples(nodes, model, prompts):
+    """In the host's sampler; equal seeds are equal bytes, and another seed is another clip."""
+    node = pack("nodes.moving_noise").NoiseAlongTracks
+    made = [
+        custom(model, call(node, across(), 6, seed, 1.0, 0.9, 24.0), start(model), latent(6), prompts)
+        for seed in (4, 4, 5)
+    ]
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+
+
 def test_noise_leaves_the_global_generator_alone(nodes):
     """Drawing noise neither depends on torch's global state nor moves it."""
     noise = call(nodes.GaussianNoisePrior, 4, 0.15)

@@ -12,11 +12,16 @@ FLOW, IMAGE = (
 )
 NEEDS = {**BASE, "flow net": FLOW, "image net": IMAGE}
 SCALE = 1.5  # of camera-free guidance
-# by what moves: for objects the noise prior holds the ground still; it would hold a camera move
-GAMMA = {"camera": 0.0, "object": 0.95}
+# by what moves: for objects the same noise in all frames holds the ground still; it would hold a camera move
+GAMMA = {"camera": 0.0, "object": 1.0}
+# each object's own noise goes with it: correlation of neighbouring frames, reach in radii of the object
+ALONG = {"objects": 0.9, "around": 1.35}
 END = {"camera": 1.0, "object": 0.85}  # share of the steps after which the flow net rests
 FEW_STEPS = 8  # of sampling, to afford eight seeds of each of the twenty paths
-MODES = {"camera": ("none", "base", "lora", "wrong"), "object": ("none", "base", "lora", "guided", "wrong")}
+MODES = {
+    "camera": ("none", "base", "lora", "wrong"),
+    "object": ("none", "noise", "base", "lora", "guided", "wrong"),
+}
 
 
 def prepare(context):
@@ -45,11 +50,11 @@ def measure(conductor, seed: int) -> Made:
 EXPERIMENTS = (
     Experiment("conductor", "1", NEEDS, (6, 80), 120, prepare, measure,
                lambda quick: {"scale": SCALE, "modes": MODES, "steps": FEW_STEPS, "gamma": GAMMA,
-                              "end": END}),
+                              "along": ALONG, "end": END}),
 )  # fmt: skip
 
 _HOW = "ten paths of our own in turn, from one rendered image; pixels of a 128-pixel frame"
-_OBJECT = f"{_HOW}; noise prior {GAMMA['object']:g}, control in {END['object']:.0%} of sampling"
+_OBJECT = f"{_HOW}; noise along the tracks, control in {END['object']:.0%} of sampling"
 _TABLE = "lowest CamMC and ObjMC of the compared systems (at 384x256)"
 ROWS = (
     Row("conductor_camera", "Image Conductor", "Fig. 6, Table 1: the camera follows the path (CamMC)",
