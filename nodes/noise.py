@@ -3,13 +3,12 @@
 from comfy_api.latest import io
 
 from ..core.noise import LAYOUTS, NoiseLayout
-from .host.noise import layout_noise, noised_latent, prior_noise
+from .host.noise import LATENT_SCALE, layout_noise, noised_latent, prior_noise
 from .host.sampling import SamplerSettings, empty_latent, sample_with_noise
 from .inputs import amount_input, choice_input, frames_input, sampler_inputs, seed_input
 
 CATEGORY = "Choreographer/Noise"
 LATENT_CHANNELS = 4  # Stable Diffusion 1.5
-LATENT_SCALE = 8  # pixels a latent
 MAX_SIDE = 16384
 
 

@@ -19,7 +19,7 @@ from ...core.trajectory.moving_noise import Layers, moving_noise
 from ...core.trajectory.sample import sample
 from ...core.trajectory.track import Trajectories
 
-CELL = 8  # pixels of a latent's value, Stable Diffusion 1.5
+LATENT_SCALE = 8  # pixels a latent, Stable Diffusion 1.5
 OWN_STREAM = 0x5DEECE66D1CE4E5B  # takes a seed far from those that users give
 
 
@@ -58,7 +58,7 @@ def noise_along(trajectories: Trajectories, frames: int, seed: int, layers: Laye
 
     Raises ValueError when it is asked for more frames, or when a track does not fit into the clip.
     """
-    sample(trajectories, frames, (CELL, CELL))  # whatever is wrong with a track is said now
+    sample(trajectories, frames, (LATENT_SCALE, LATENT_SCALE))  # whatever is wrong with a track is said now
 
     def draw(asked: int, shape: tuple[int, ...]) -> torch.Tensor:
         if asked > frames:
@@ -67,7 +67,7 @@ def noise_along(trajectories: Trajectories, frames: int, seed: int, layers: Laye
                 f"{frames}: give both the same number"
             )
         _, height, width = shape
-        tracks = sample(trajectories, frames, (width * CELL, height * CELL))
+        tracks = sample(trajectories, frames, (width * LATENT_SCALE, height * LATENT_SCALE))
         return moving_noise(tracks, shape, seed, layers)[:asked]
 
     return ClipNoise(seed, draw)
